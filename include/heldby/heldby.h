@@ -1,0 +1,10 @@
+// heldby/heldby.h - everything at once, for the impatient.
+//
+// Threads, Signals, Self, Units, Source: see each header.
+#pragma once
+
+#include "heldby/debug_server.h"  // IWYU pragma: export
+#include "heldby/heap.h"          // IWYU pragma: export
+#include "heldby/http.h"          // IWYU pragma: export
+#include "heldby/profile.h"       // IWYU pragma: export
+#include "heldby/status.h"        // IWYU pragma: export
