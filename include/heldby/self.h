@@ -1,0 +1,22 @@
+// heldby/self.h - keep something out of the heap profile.
+//
+// Threads  the scope concerns the thread that opened it; nests.
+// Signals  safe.
+// Self     this is how the library itself stays absent from its profiles.
+// Units    none.
+// Source   docs/sampling.md: the bytes inside a scope leave the sampled stream, and what remains
+//          stays a Poisson stream: nothing else is counted more or less for it.
+#pragma once
+
+namespace heldby {
+
+/// While it lives, allocations of this thread are not sampled.
+class UnsampledScope {
+ public:
+  UnsampledScope();
+  ~UnsampledScope();
+  UnsampledScope(const UnsampledScope&) = delete;
+  UnsampledScope& operator=(const UnsampledScope&) = delete;
+};
+
+}  // namespace heldby
