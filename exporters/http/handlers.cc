@@ -1,0 +1,202 @@
+#include "exporters/http/handlers.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "exporters/http/reply.h"
+#include "profile/merge.h"
+#include "profile/text.h"
+
+namespace heldby::http {
+namespace {
+
+constexpr std::int64_t kMaxSeconds = 300;
+constexpr std::int64_t kDefaultCpuSeconds = 30;
+
+// False: the client left first. The step bounds how long a departed client keeps a thread.
+bool WaitFor(std::chrono::nanoseconds duration, const std::function<bool()>& cancelled) {
+  constexpr std::chrono::milliseconds kStep(50);
+  const auto end = std::chrono::steady_clock::now() + duration;
+  for (auto now = std::chrono::steady_clock::now(); now < end;
+       now = std::chrono::steady_clock::now()) {
+    if (cancelled && cancelled()) return false;
+    std::this_thread::sleep_until(
+        std::min<std::chrono::steady_clock::time_point>(now + kStep, end));
+  }
+  return !(cancelled && cancelled());
+}
+
+Response Encoded(std::string_view filename, const Profile& profile) {
+  auto bytes = EncodePprof(profile);
+  if (!bytes) return ErrorReply(500, Concat("cannot encode: ", bytes.status().message()));
+  return DownloadReply(filename, *std::move(bytes));
+}
+
+Response Delta(const ProfileEntry& entry, std::int64_t seconds,
+               const std::function<bool()>& cancelled) {
+  const auto before = entry.take();
+  if (!before) return ErrorReply(500, "failed to collect profile");
+  if (!WaitFor(std::chrono::seconds(seconds), cancelled)) {
+    return ErrorReply(500, "context canceled");
+  }
+  const auto after = entry.take();
+  if (!after) return ErrorReply(500, "failed to collect profile");
+  auto delta = Diff(*after, *before);
+  if (!delta) return ErrorReply(500, "failed to compute delta");
+  delta->time_ns = after->time_ns;
+  delta->duration_ns = std::max<std::int64_t>(after->time_ns - before->time_ns, 1);
+  return Encoded(Concat(entry.name, "-delta"), *delta);
+}
+
+std::string HtmlEscaped(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&#34;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+struct IndexRow {
+  std::string name;
+  std::string href;
+  std::string description;
+  std::size_t count = 0;
+};
+
+// heap and allocs are one snapshot under two names: counted once.
+std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
+  std::vector<IndexRow> rows = {
+      {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
+      {"profile", "profile",
+       "CPU profile; seconds=N sets its length. This version collects no CPU samples."},
+      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
+  std::vector<std::pair<std::size_t (*)(), std::size_t>> counted;
+  for (const ProfileEntry& entry : profiles) {
+    auto known = std::ranges::find(counted, entry.count, [](const auto& c) { return c.first; });
+    if (known == counted.end()) {
+      known = counted.insert(counted.end(), {entry.count, entry.count()});
+    }
+    rows.push_back({entry.name, Concat(entry.name, "?debug=1"), std::string(entry.description),
+                    known->second});
+  }
+  std::ranges::sort(rows, {}, &IndexRow::name);
+  return rows;
+}
+
+}  // namespace
+
+Response IndexPage(std::span<const ProfileEntry> profiles) {
+  std::string html =
+      "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n"
+      "<title>/debug/pprof/</title>\n<style>td { padding: 0 1em 0 0 }</style>\n"
+      "</head>\n<body>\n<h1>/debug/pprof/</h1>\n"
+      "<p>Profiles of this process, served by heldby. Add <code>?debug=1</code> for text, "
+      "<code>?seconds=N</code> for what changed in N seconds, or point the client here: "
+      "<code>go tool pprof http://HOST:PORT/debug/pprof/heap</code>.</p>\n"
+      "<table>\n<thead><tr><td>Count</td><td>Profile</td></tr></thead>\n";
+  const std::vector<IndexRow> rows = IndexRows(profiles);
+  // Tools in the field scrape the rows by exactly this shape.
+  for (const IndexRow& row : rows) {
+    absl::StrAppend(&html, "<tr><td>", row.count, "</td><td><a href='", HtmlEscaped(row.href),
+                    "'>", HtmlEscaped(row.name), "</a></td></tr>\n");
+  }
+  absl::StrAppend(&html, "</table>\n<h2>Profiles</h2>\n<ul>\n");
+  for (const IndexRow& row : rows) {
+    absl::StrAppend(&html, "<li><b>", HtmlEscaped(row.name),
+                    "</b>: ", HtmlEscaped(row.description), "</li>\n");
+  }
+  absl::StrAppend(&html, "</ul>\n</body>\n</html>\n");
+  return HtmlReply(std::move(html));
+}
+
+Response NamedProfile(const ProfileEntry& entry, const Query& query,
+                      const std::function<bool()>& cancelled) {
+  const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
+  if (const std::string_view text = query.Get("seconds"); !text.empty()) {
+    const auto seconds = ParseInteger(text);
+    if (!seconds || *seconds <= 0) {
+      return ErrorReply(400, "invalid value for \"seconds\" - must be a positive integer");
+    }
+    if (!entry.supports_delta) {
+      return ErrorReply(400, "\"seconds\" parameter is not supported for this profile type");
+    }
+    if (debug != 0) return ErrorReply(400, "seconds and debug params are incompatible");
+    return Delta(entry, std::min(*seconds, kMaxSeconds), cancelled);
+  }
+  const auto profile = entry.take();
+  if (!profile) {
+    return ErrorReply(500, Concat("failed to collect profile: ", profile.status().message()));
+  }
+  if (debug != 0) return TextReply(entry.text(*profile));
+  return Encoded(entry.name, *profile);
+}
+
+Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) {
+  std::int64_t seconds = ParseInteger(query.Get("seconds")).value_or(0);
+  seconds = seconds <= 0 ? kDefaultCpuSeconds : std::min(seconds, kMaxSeconds);
+  Profile profile = EmptyCpuProfile();
+  // Like Go: who leaves early gets what there is.
+  const auto start = std::chrono::steady_clock::now();
+  WaitFor(std::chrono::seconds(seconds), cancelled);
+  profile.duration_ns = std::max<std::int64_t>(
+      std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count(), 1);
+  return Encoded("profile", profile);
+}
+
+Response CommandLine() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string arguments{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (arguments.ends_with('\0')) arguments.pop_back();
+  return TextReply(std::move(arguments));
+}
+
+Response Symbols(std::string_view addresses, std::string (*symbol_name)(std::uint64_t)) {
+  // pprof asks only whether the number is 0, which would mean "no symbols at all".
+  std::string body = "num_symbols: 1\n";
+  while (!addresses.empty()) {
+    const auto plus = addresses.find('+');
+    std::string_view word = addresses.substr(0, plus);
+    addresses.remove_prefix(plus == addresses.npos ? addresses.size() : plus + 1);
+    while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
+    std::uint64_t address = 0;
+    const absl::string_view digits(word.data(), word.size());
+    const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
+    if (!(is_hex ? absl::SimpleHexAtoi(digits, &address)
+                 : absl::SimpleAtoi(digits, &address))) {
+      continue;
+    }
+    const std::string name = address == 0 ? std::string() : symbol_name(address);
+    if (name.empty()) continue;
+    // The client drops a line that is not terminated, the last one too.
+    absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");
+  }
+  return TextReply(std::move(body));
+}
+
+}  // namespace heldby::http

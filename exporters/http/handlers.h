@@ -1,0 +1,36 @@
+// exporters/http/handlers.h - one function per page.
+//
+// Threads  any, concurrently.
+// Signals  unsafe: allocates, may wait for seconds.
+// Units    seconds; bytes.
+// Source   docs/endpoint.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "exporters/http/profile_table.h"
+#include "exporters/http/target.h"
+#include "heldby/http.h"
+
+namespace heldby::http {
+
+[[nodiscard]] Response IndexPage(std::span<const ProfileEntry> profiles);
+
+/// debug, gc and seconds, in the order in which Go checks them.
+[[nodiscard]] Response NamedProfile(const ProfileEntry& entry, const Query& query,
+                                    const std::function<bool()>& cancelled);
+
+/// Waits like Go's CPU profile: a scraper that asks again at once must not become a busy loop.
+[[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
+
+[[nodiscard]] Response CommandLine();
+
+/// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.
+[[nodiscard]] Response Symbols(std::string_view addresses,
+                               std::string (*symbol_name)(std::uint64_t));
+
+}  // namespace heldby::http

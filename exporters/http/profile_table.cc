@@ -1,0 +1,142 @@
+#include "exporters/http/profile_table.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "exporters/pprof/text.h"
+#include "heldby/heap.h"
+#include "profile/text.h"
+
+namespace heldby::http {
+namespace {
+
+std::int64_t NowNs() {
+  return std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Profile Empty(std::vector<ValueType> sample_types, ValueType period_type, std::int64_t period,
+              std::string comment) {
+  Profile profile;
+  profile.sample_types = std::move(sample_types);
+  profile.period_type = std::move(period_type);
+  profile.period = period;
+  profile.time_ns = NowNs();
+  profile.comments.push_back(std::move(comment));
+  return profile;
+}
+
+std::string NotCollected(std::string_view what) {
+  return Concat("This version of heldby does not collect ", what,
+                ": the profile is empty by design, whatever the program does.");
+}
+
+Result<Profile> TakeHeap() {
+  auto heap = SnapshotHeap();
+  if (heap || heap.status().code() != StatusCode::kUnavailable) return heap;
+  return Empty({{"alloc_objects", "count"},
+                {"alloc_space", "bytes"},
+                {"inuse_objects", "count"},
+                {"inuse_space", "bytes"}},
+               {"space", "bytes"}, std::max<std::int64_t>(HeapSampleBytes(), 1),
+               Concat("The heap is not being sampled: ", heap.status().message()));
+}
+
+Result<Profile> TakeAllocs() {
+  auto heap = TakeHeap();
+  if (heap) heap->default_sample_type = "alloc_space";
+  return heap;
+}
+
+std::size_t CountHeap() {
+  const auto heap = SnapshotHeap();
+  return heap ? heap->samples.size() : 0;
+}
+
+Result<Profile> TakeGoroutine() {
+  return Empty({{"goroutine", "count"}}, {"goroutine", "count"}, 1,
+               NotCollected("tasks or threads"));
+}
+
+Result<Profile> TakeThreadCreate() {
+  return Empty({{"threadcreate", "count"}}, {"threadcreate", "count"}, 1,
+               NotCollected("thread creation"));
+}
+
+Result<Profile> TakeContention() {
+  return Empty({{"contentions", "count"}, {"delay", "nanoseconds"}}, {"contentions", "count"},
+               1, NotCollected("lock contention"));
+}
+
+std::size_t CountNone() { return 0; }
+
+std::vector<std::string> Comments(const Profile& profile) {
+  std::vector<std::string> lines;
+  for (const std::string& comment : profile.comments) {
+    lines.push_back(Concat("# ", comment));
+  }
+  return lines;
+}
+
+std::string TextOfHeap(const Profile& profile) {
+  const HeapHooks hooks = DescribeHeapHooks();
+  std::vector<std::string> trailer = Comments(profile);
+  trailer.push_back(Concat("# hooks_active = ", hooks.active ? 1 : 0));
+  trailer.push_back(Concat("# allocator = ", hooks.allocator));
+  if (!hooks.reason.empty()) trailer.push_back(Concat("# reason = ", hooks.reason));
+  trailer.push_back(Concat("# sample_bytes = ", HeapSampleBytes()));
+  return HeapText(profile, std::max<std::int64_t>(profile.period, 1), trailer);
+}
+
+// Text readers skip lines that begin with "#".
+std::string WithComments(std::string text, const Profile& profile) {
+  for (const std::string& line : Comments(profile)) absl::StrAppend(&text, line, "\n");
+  return text;
+}
+
+std::string TextOfGoroutine(const Profile& profile) {
+  return WithComments(CountText("goroutine", profile), profile);
+}
+
+std::string TextOfThreadCreate(const Profile& profile) {
+  return WithComments(CountText("threadcreate", profile), profile);
+}
+
+std::string TextOfBlock(const Profile& profile) {
+  return WithComments(ContentionText("contention", profile), profile);
+}
+
+std::string TextOfMutex(const Profile& profile) {
+  return WithComments(ContentionText("mutex", profile), profile);
+}
+
+constexpr std::array<ProfileEntry, 6> kBuiltin = {{
+    {"allocs",
+     "Everything allocated since the start, freed or not, by allocating stack (sampled).",
+     TakeAllocs, CountHeap, TextOfHeap},
+    {"block", "Where threads waited for locks and conditions. Not collected by this version.",
+     TakeContention, CountNone, TextOfBlock},
+    {"goroutine", "Tasks and where they are parked. Not collected by this version.",
+     TakeGoroutine, CountNone, TextOfGoroutine},
+    {"heap", "What is allocated and not yet freed, by allocating stack (sampled).", TakeHeap,
+     CountHeap, TextOfHeap},
+    {"mutex", "Who held the locks others waited for. Not collected by this version.",
+     TakeContention, CountNone, TextOfMutex},
+    {"threadcreate", "Stacks that created threads. Not collected by this version.",
+     TakeThreadCreate, CountNone, TextOfThreadCreate},
+}};
+
+}  // namespace
+
+std::span<const ProfileEntry> BuiltinProfiles() { return kBuiltin; }
+
+Profile EmptyCpuProfile() {
+  return Empty({{"samples", "count"}, {"cpu", "nanoseconds"}}, {"cpu", "nanoseconds"},
+               10'000'000, NotCollected("CPU samples"));
+}
+
+}  // namespace heldby::http

@@ -1,0 +1,92 @@
+#include "exporters/http/router.h"
+
+#include <algorithm>
+
+#include "exporters/http/handlers.h"
+#include "exporters/http/reply.h"
+#include "heldby/symbolize.h"
+#include "profile/text.h"
+
+namespace heldby::http {
+namespace {
+
+constexpr std::string_view kRoot = "/debug/pprof/";
+
+// Relative, so that it stays right below whatever prefix the endpoint is mounted at.
+Response RedirectToRoot(const Target& target) {
+  Response response = TextReply("moved to pprof/\n");
+  response.status = 301;
+  response.headers.emplace_back(
+      "Location", target.raw_query.empty() ? "pprof/" : Concat("pprof/?", target.raw_query));
+  return response;
+}
+
+Response MethodNotAllowed(std::string_view allowed) {
+  Response response = ErrorReply(405, "Method Not Allowed");
+  response.headers.emplace_back("Allow", std::string(allowed));
+  return response;
+}
+
+}  // namespace
+
+Router::Router() : Router(BuiltinProfiles(), &SymbolName) {}
+
+Router::Router(std::span<const ProfileEntry> profiles, SymbolNameFunction symbol_name)
+    : profiles_(profiles), symbol_name_(symbol_name) {}
+
+std::size_t Router::MaxBodyBytes(const Request& request) {
+  if (request.method != "POST") return 0;
+  const auto target = ParseTarget(request.target);
+  return target && target->path == "/debug/pprof/symbol" ? kMaxSymbolBodyBytes : 0;
+}
+
+bool Router::IsImmediate(const Request& request) {
+  const auto target = ParseTarget(request.target);
+  return target && target->path == "/healthz";
+}
+
+Response Router::Route(const Request& request) const {
+  Response response = Dispatch(request);
+  if (request.method == "HEAD") {
+    response.headers.emplace_back("Content-Length", std::to_string(response.body.size()));
+    response.body.clear();
+  }
+  return response;
+}
+
+Response Router::Dispatch(const Request& request) const {
+  const auto target = ParseTarget(request.target);
+  if (!target) return ErrorReply(400, target.status().message());
+  const std::string_view path = target->path;
+  const bool is_root = path == kRoot.substr(0, kRoot.size() - 1);
+  const bool is_health = path == "/healthz";
+  if (!is_root && !is_health && !path.starts_with(kRoot)) {
+    return ErrorReply(404, "404 page not found");
+  }
+  const bool is_read = request.method == "GET" || request.method == "HEAD";
+  if (path == "/debug/pprof/symbol") {
+    if (!is_read && request.method != "POST") return MethodNotAllowed("GET, HEAD, POST");
+    if (request.body.size() > kMaxSymbolBodyBytes) {
+      return ErrorReply(413, "request body too large: at most 1048576 bytes of addresses");
+    }
+    return Symbols(is_read ? target->raw_query : request.body, symbol_name_);
+  }
+  if (!is_read) return MethodNotAllowed("GET, HEAD");
+  if (is_health) return TextReply("ok\n");
+  if (is_root) return RedirectToRoot(*target);
+  return Named(request, path.substr(kRoot.size()), *target);
+}
+
+Response Router::Named(const Request& request, std::string_view name,
+                       const Target& target) const {
+  if (name.empty()) return IndexPage(profiles_);
+  if (name == "cmdline") return CommandLine();
+  const auto entry = std::ranges::find(profiles_, name, &ProfileEntry::name);
+  if (entry == profiles_.end() && name != "profile") return ErrorReply(404, "Unknown profile");
+  const auto query = Query::Parse(target.raw_query);
+  if (!query) return ErrorReply(400, query.status().message());
+  if (name == "profile") return CpuProfile(*query, request.cancelled);
+  return NamedProfile(*entry, *query, request.cancelled);
+}
+
+}  // namespace heldby::http

@@ -1,0 +1,50 @@
+// exporters/http/router.h - from a request to a response; no sockets here.
+//
+// Threads  any, concurrently: a Router is constant after construction.
+// Signals  unsafe: allocates.
+// Self     callers hold an UnsampledScope (heldby::Handle and the server's threads do).
+// Units    seconds in query parameters, bytes in bodies.
+// Bounds   seconds are clamped to 1..300; a symbol body to 1 MiB.
+// Source   docs/endpoint.md, row by row in tests/unit/http/router_test.cc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "exporters/http/profile_table.h"
+#include "exporters/http/target.h"
+#include "heldby/http.h"
+
+namespace heldby::http {
+
+inline constexpr std::size_t kMaxSymbolBodyBytes = 1 << 20;
+
+class Router {
+ public:
+  using SymbolNameFunction = std::string (*)(std::uint64_t address);
+
+  /// Over what this process has.
+  Router();
+  /// REQUIRES: `profiles` is sorted by name and outlives the router.
+  Router(std::span<const ProfileEntry> profiles, SymbolNameFunction symbol_name);
+
+  [[nodiscard]] Response Route(const Request& request) const;
+
+  /// How much body is worth reading for this request: 0 where no handler looks at it.
+  [[nodiscard]] static std::size_t MaxBodyBytes(const Request& request);
+
+  /// True if Route() answers at once and touches no profile: fit for a thread that must not
+  /// wait.
+  [[nodiscard]] static bool IsImmediate(const Request& request);
+
+ private:
+  Response Dispatch(const Request& request) const;
+  Response Named(const Request& request, std::string_view name, const Target& target) const;
+
+  std::span<const ProfileEntry> profiles_;
+  SymbolNameFunction symbol_name_;
+};
+
+}  // namespace heldby::http

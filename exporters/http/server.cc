@@ -1,0 +1,239 @@
+#include "exporters/http/server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "exporters/http/fork_fds.h"
+#include "exporters/http/session.h"
+#include "exporters/http/workers.h"
+
+namespace heldby::http {
+namespace {
+
+namespace asio = boost::asio;
+using boost::beast::error_code;
+using std::chrono::steady_clock;
+
+Channel DescribeChannel(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof(storage);
+  Channel channel;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return channel;
+  channel.is_unix = storage.ss_family == AF_UNIX;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (storage.ss_family == AF_INET) {
+    ::inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(&storage)->sin_addr, text,
+                sizeof(text));
+  } else if (storage.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<sockaddr_in6*>(&storage)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+      ::inet_ntop(AF_INET, &v6.s6_addr[12], text, sizeof(text));
+    } else {
+      ::inet_ntop(AF_INET6, &v6, text, sizeof(text));
+    }
+  }
+  channel.local_address = text;
+  return channel;
+}
+
+int FamilyOf(int fd) {
+  int family = AF_UNSPEC;
+  socklen_t length = sizeof(family);
+  ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
+  return family;
+}
+
+}  // namespace
+
+class Server::Core : public SessionHost, public std::enable_shared_from_this<Server::Core> {
+ public:
+  Core(Listener listener, AccessPolicy access, Router router, const Limits& limits)
+      : limits_(limits),
+        access_(std::move(access)),
+        router_(std::move(router)),
+        work_(io_.get_executor()),
+        listener_(std::move(listener)),
+        acceptor_(io_),
+        ticker_(io_),
+        workers_(limits.requests_at_work) {}
+
+  ~Core() {
+    if (acceptor_.is_open()) acceptor_.release();  // listener_ closes it
+  }
+
+  const Limits& limits() const override { return limits_; }
+  const AccessPolicy& access() const override { return access_; }
+  const Router& router() const override { return router_; }
+  bool RunOnWorker(std::function<void()> work, std::function<void()> done) override {
+    auto keep = shared_from_this();
+    return workers_.TryRun([keep, work = std::move(work)] { work(); },
+                           [keep, done = std::move(done)] { asio::post(keep->io_, done); });
+  }
+
+  void Run() {
+    acceptor_.assign(listener_.fd());
+    AwaitConnection();
+    while (!io_.stopped()) {
+      try {
+        io_.run();
+      } catch (const std::exception&) {
+        // Out of memory in one callback: its connection is lost, the others go on.
+      }
+    }
+  }
+
+  /// On the IO thread.
+  void Shutdown() {
+    acceptor_.release();
+    listener_.Close();
+    for (const auto& session : sessions_) session->Close();
+    sessions_.clear();
+    ticker_.cancel();
+    io_.stop();
+  }
+
+  asio::io_context& io() { return io_; }
+  Workers& workers() { return workers_; }
+
+ private:
+  void AwaitConnection() {
+    acceptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code error) {
+      if (!error) Accept();
+    });
+  }
+
+  void Accept() {
+    for (;;) {
+      const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd >= 0) {
+        Adopt(fd);
+      } else if (errno == EAGAIN) {
+        return AwaitConnection();
+      } else if (errno != EINTR && errno != ECONNABORTED) {
+        // Out of descriptors: the queue stays readable, so waiting for it would spin.
+        accept_paused_ = true;
+        return StartTicking();
+      }
+    }
+  }
+
+  void Adopt(int fd) {
+    DropClosed();
+    if (sessions_.size() >= limits_.connections && !EvictIdle()) return Turn(fd);
+    CloseInForkedChild(fd);
+    Session::Socket socket(io_, asio::generic::stream_protocol(FamilyOf(fd), 0), fd);
+    sessions_.push_back(
+        std::make_shared<Session>(*this, std::move(socket), DescribeChannel(fd)));
+    sessions_.back()->Start();
+    StartTicking();
+  }
+
+  // Keep-alive is a courtesy that a new client outranks.
+  bool EvictIdle() {
+    const auto oldest = std::ranges::min_element(sessions_, {}, [](const auto& session) {
+      return session->idle_since().value_or(Session::TimePoint::max());
+    });
+    if (oldest == sessions_.end() || !(*oldest)->idle_since()) return false;
+    (*oldest)->Close();
+    DropClosed();
+    return true;
+  }
+
+  static void Turn(int fd) {
+    constexpr std::string_view kAnswer =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Go-Pprof: 1\r\n"
+        "Retry-After: 1\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many "
+        "connections\n";
+    (void)::send(fd, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    ::shutdown(fd, SHUT_WR);
+    ::close(fd);
+  }
+
+  void DropClosed() {
+    std::erase_if(sessions_, [](const auto& session) { return session->is_closed(); });
+  }
+
+  // One timer for all deadlines, and none while nobody is connected: an idle endpoint never
+  // wakes the CPU.
+  void StartTicking() {
+    if (std::exchange(ticking_, true)) return;
+    Tick();
+  }
+
+  void Tick() {
+    ticker_.expires_after(std::chrono::milliseconds(100));
+    ticker_.async_wait([this](error_code error) {
+      if (error) return;
+      const auto now = steady_clock::now();
+      for (const auto& session : sessions_) session->Tick(now);
+      DropClosed();
+      if (std::exchange(accept_paused_, false)) Accept();
+      if (sessions_.empty() && !accept_paused_) {
+        ticking_ = false;
+      } else {
+        Tick();
+      }
+    });
+  }
+
+  const Limits limits_;
+  const AccessPolicy access_;
+  const Router router_;
+  asio::io_context io_{1};  // before everything that it may hold in its queue
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  Listener listener_;
+  asio::posix::stream_descriptor acceptor_;
+  asio::steady_timer ticker_;
+  std::vector<std::shared_ptr<Session>> sessions_;
+  bool ticking_ = false;
+  bool accept_paused_ = false;
+  Workers workers_;
+};
+
+Result<std::unique_ptr<Server>> Server::Start(Listener listener, AccessPolicy access,
+                                              Router router, const Limits& limits) {
+  std::unique_ptr<Server> server(new Server);
+  server->core_ =
+      std::make_shared<Core>(std::move(listener), std::move(access), std::move(router), limits);
+  auto thread = StartThread("heldby-http", [core = server->core_] { core->Run(); });
+  if (!thread) {
+    server->core_.reset();
+    return thread.status();
+  }
+  server->io_thread_ = *thread;
+  server->owner_pid_ = ::getpid();
+  return server;
+}
+
+Server::~Server() { Stop(); }
+
+void Server::Stop() {
+  if (!core_) return;
+  if (owner_pid_ != ::getpid()) {
+    // A forked child: destroying the core could wait for a lock whose holder was not copied.
+    new std::shared_ptr<Core>(std::move(core_));
+    return;
+  }
+  const auto deadline = steady_clock::now() + core_->limits().stop_timeout;
+  asio::post(core_->io(), [core = core_] { core->Shutdown(); });
+  ::pthread_join(io_thread_, nullptr);
+  core_->workers().JoinUntil(deadline);
+  core_.reset();
+}
+
+}  // namespace heldby::http
