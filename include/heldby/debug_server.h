@@ -22,8 +22,8 @@ struct DebugServerOptions {
   /// Any address that is neither loopback nor a unix socket needs a token.
   std::string listen = "127.0.0.1:6060";
 
-  /// A file whose first line is the bearer token, at least 16 characters. Read once, at Start().
-  /// Empty: the environment variable HELDBY_TOKEN_FILE, if set.
+  /// A file whose first line is the bearer token, at least 16 characters. Read once, at
+  /// Start(). Empty: the environment variable HELDBY_TOKEN_FILE, if set.
   std::string token_file;
 
   /// Further names accepted in the Host header, besides loopback names and the bound address.
@@ -33,16 +33,17 @@ struct DebugServerOptions {
 /// Serves /debug/pprof/ and /healthz until destroyed.
 class DebugServer {
  public:
-  /// kInvalidArgument    an option is wrong; the message names option, value and what is accepted
-  /// kPermissionDenied   address needs a token and none was given
-  /// kUnavailable        the address cannot be bound (in use, no right)
+  /// kInvalidArgument    an option is wrong; the message names option, value and what is
+  /// accepted kPermissionDenied   address needs a token and none was given kUnavailable the
+  /// address cannot be bound (in use, no right)
   [[nodiscard]] static Result<DebugServer> Start(const DebugServerOptions& options = {});
 
   DebugServer(DebugServer&&) noexcept;
   DebugServer& operator=(DebugServer&&) noexcept;
   ~DebugServer();  // Stop()
 
-  /// Closes the listener and every connection, ends timed profiles, joins the threads. Idempotent.
+  /// Closes the listener and every connection, ends timed profiles, joins the threads.
+  /// Idempotent.
   void Stop();
 
   /// The bound TCP port; 0 for a unix socket.

@@ -34,9 +34,9 @@ struct HeapHooks {
 Status SetHeapSampleBytes(std::int64_t mean_bytes);
 
 /// Everything sampled so far, merged by stack and block size: alloc_objects, alloc_space,
-/// inuse_objects, inuse_space, in Go's order and units. Other threads keep allocating meanwhile:
-/// a window, not an instant.
-/// kUnavailable  the hooks are not active; the message is HeapHooks::reason.
+/// inuse_objects, inuse_space, in Go's order and units. Other threads keep allocating
+/// meanwhile: a window, not an instant. kUnavailable  the hooks are not active; the message is
+/// HeapHooks::reason.
 [[nodiscard]] Result<Profile> SnapshotHeap();
 
 }  // namespace heldby

@@ -30,10 +30,10 @@ struct Response {
   std::string body;
 };
 
-/// Serves everything that DebugServer serves, for a host that has its own HTTP server. Blocks for
-/// the duration of a timed profile (`seconds=N`). Authentication, the Host check and limits on
-/// the size of a request are the mounting server's business; methods, paths and parameters are
-/// checked here. Never throws.
+/// Serves everything that DebugServer serves, for a host that has its own HTTP server. Blocks
+/// for the duration of a timed profile (`seconds=N`). Authentication, the Host check and limits
+/// on the size of a request are the mounting server's business; methods, paths and parameters
+/// are checked here. Never throws.
 [[nodiscard]] Response Handle(const Request& request);
 
 }  // namespace heldby

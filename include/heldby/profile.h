@@ -1,4 +1,5 @@
-// heldby/profile.h - a profile as a value: what every snapshot returns and every exporter takes.
+// heldby/profile.h - a profile as a value: what every snapshot returns and every exporter
+// takes.
 //
 // Threads  plain values; no hidden sharing.
 // Signals  unsafe: everything here allocates.
@@ -27,9 +28,9 @@ struct ValueType {
 /// A tag of a sample: either text, or a number with its unit. Part of the sample's identity.
 struct Label {
   std::string key;
-  std::string text;          // empty: this is a numeric label
-  std::int64_t number = 0;   // only when text is empty
-  std::string number_unit;   // never empty for a number of 0: pprof would drop the label
+  std::string text;         // empty: this is a numeric label
+  std::int64_t number = 0;  // only when text is empty
+  std::string number_unit;  // never empty for a number of 0: pprof would drop the label
   bool operator==(const Label&) const = default;
 };
 
@@ -80,7 +81,7 @@ struct Sample {
 struct Profile {
   std::vector<ValueType> sample_types;
   std::vector<Sample> samples;
-  std::vector<Mapping> mappings;    // [0] is the main binary
+  std::vector<Mapping> mappings;  // [0] is the main binary
   std::vector<Location> locations;
   std::vector<Function> functions;
   std::string drop_frames;  // anchored regular expression on simplified names

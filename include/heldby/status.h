@@ -15,10 +15,10 @@ namespace heldby {
 
 enum class StatusCode {
   kOk = 0,
-  kInvalidArgument,     // the caller's value is wrong; the message names it and what is accepted
-  kNotFound,            // the thing named does not exist
-  kPermissionDenied,    // refused by policy (no token, foreign host)
-  kResourceExhausted,   // a bound of ours was reached
+  kInvalidArgument,    // the caller's value is wrong; the message names it and what is accepted
+  kNotFound,           // the thing named does not exist
+  kPermissionDenied,   // refused by policy (no token, foreign host)
+  kResourceExhausted,  // a bound of ours was reached
   kFailedPrecondition,  // right call, wrong moment
   kUnavailable,         // the environment does not allow it (port in use, no hooks)
   kDataLoss,            // input is truncated or corrupt
@@ -45,8 +45,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}              // NOLINT: implicit, so that
-  Result(Status status) : status_(std::move(status)) {}      // NOLINT: `return x;` reads well
+  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit, so that
+  Result(Status status) : status_(std::move(status)) {}  // NOLINT: `return x;` reads well
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }

@@ -20,8 +20,8 @@ namespace heldby {
 [[nodiscard]] std::string SymbolName(std::uint64_t address);
 
 /// Gives every location of `profile` its mapping, and lines where they can be found: names from
-/// the symbol tables, file:line and inlined frames from DWARF. Never fails: what cannot be named
-/// keeps its address.
+/// the symbol tables, file:line and inlined frames from DWARF. Never fails: what cannot be
+/// named keeps its address.
 void SymbolizeProfile(Profile* profile);
 
 }  // namespace heldby

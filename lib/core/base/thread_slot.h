@@ -1,0 +1,33 @@
+// core/base/thread_slot.h - what the hot paths know about the thread they run on.
+//
+// Threads  each thread sees its own; nobody reads another's.
+// Signals  safe: plain data; the countdown is changed by single instructions.
+// Allocates never: initial-exec TLS, part of the static block every thread is born with.
+// Bounds   at most 128 bytes: glibc keeps just 512 spare bytes of static TLS for libraries that
+//          are loaded late, for everybody together.
+//
+// Plain data without destructors, on purpose: it works before constructors, and the last frees
+// of a dying thread, after its thread_local destructors, find it intact.
+#pragma once
+
+#include <cstdint>
+
+namespace heldby::core {
+
+struct ThreadSlot {
+  /// Bytes until the next look. 0 at birth, so that a thread's first allocation takes the slow
+  /// path and draws. Read and written on every allocation; everything else only on the slow
+  /// one.
+  std::uint64_t countdown_bytes;
+  std::uint64_t random;          // state of the generator; 0: not seeded yet
+  std::uint64_t mean_bytes;      // the distance the countdown was drawn with; 0: none was
+  std::uint32_t self_depth;      // > 0: inside the profiler; nothing is sampled
+  std::uint32_t ends_in_sample;  // 0: the countdown ends in a check of the settings only
+};
+static_assert(sizeof(ThreadSlot) <= 128);
+
+// __thread rather than thread_local: no wrapper function can come between.
+extern __thread ThreadSlot thread_slot
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+}  // namespace heldby::core

@@ -1,0 +1,93 @@
+#include "core/core.h"
+
+#include "core/base/self_guard.h"
+#include "core/hooks/next_allocator.h"
+#include "core/hooks/settings.h"
+#include "core/sampler/heap_sampler.h"
+
+namespace heldby::core {
+namespace {
+
+struct SiteVisit {
+  void (*visit)(void* context, const HeapSite& site);
+  void* context;
+};
+
+void OnSite(void* argument, StackId stack, std::uint64_t size_class_bytes,
+            const SiteTotals& totals) {
+  const auto& call = *static_cast<SiteVisit*>(argument);
+  HeapSite site{};
+  if (stack != StackId::kNoStack) {
+    const StackRecord& record = heap_sampler.stacks().Get(stack);
+    site.frames = record.frames;
+    site.depth = record.depth;
+    site.truncated = record.truncated;
+  }
+  site.size_class_bytes = size_class_bytes;
+  site.allocated_objects = totals.allocated_objects;
+  site.allocated_bytes = totals.allocated_bytes;
+  site.freed_objects = totals.freed_objects;
+  site.freed_bytes = totals.freed_bytes;
+  call.visit(call.context, site);
+}
+
+HookDescription Describe() {
+  const HookState state = DescribeHooks();
+  return {state.active, state.reason, allocator_facts.name};
+}
+
+std::uint64_t SampleBytes() { return heap_sampler.clock().mean_bytes(); }
+
+bool SetSampleBytes(std::uint64_t mean_bytes) {
+  if (mean_bytes > kMaxSampleBytes) return false;
+  if (DescribeHooks().active) heap_sampler.clock().set_mean_bytes(mean_bytes);
+  return true;
+}
+
+void VisitHeapSites(void (*visit)(void*, const HeapSite&), void* context) {
+  SiteVisit call{visit, context};
+  heap_sampler.sites().Visit(&OnSite, &call);
+}
+
+Counters ReadCounters() {
+  const HeapSampler& sampler = heap_sampler;
+  return {.samples_total = sampler.samples(),
+          .live_samples = sampler.live().live(),
+          .dropped_samples_total = sampler.live().dropped(),
+          .dropped_stacks_total = sampler.stacks().dropped(),
+          .dropped_sites_total = sampler.sites().dropped(),
+          .truncated_stacks_total = sampler.truncated_stacks(),
+          .stale_samples_total = sampler.stale_samples(),
+          .untracked_samples_total = sampler.untracked(),
+          .table_bytes = sampler.live().mapped_bytes() + sampler.sites().used_bytes() +
+                         sampler.stacks().used_bytes()};
+}
+
+void EnterSelf() { ++thread_slot.self_depth; }
+void LeaveSelf() { --thread_slot.self_depth; }
+
+constexpr CoreApi kApi = {
+    .abi = kCoreAbi,
+    .describe_hooks = &Describe,
+    .sample_bytes = &SampleBytes,
+    .set_sample_bytes = &SetSampleBytes,
+    .visit_heap_sites = &VisitHeapSites,
+    .read_counters = &ReadCounters,
+    .enter_self = &EnterSelf,
+    .leave_self = &LeaveSelf,
+};
+
+}  // namespace
+}  // namespace heldby::core
+
+extern "C" const heldby::core::CoreApi* heldby_core_v1() { return &heldby::core::kApi; }
+
+extern "C" const heldby::core::CoreApi* heldby_own_core_v1()
+    __attribute__((alias("heldby_core_v1"), visibility("hidden")));
+
+namespace heldby::core {
+
+// The name resolves to whoever comes first in the process, the alias is always this core's.
+bool IsTheCoreOfThisProcess() { return &heldby_core_v1 == &heldby_own_core_v1; }
+
+}  // namespace heldby::core

@@ -1,0 +1,166 @@
+#include "core/hooks/settings.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "core/base/self_guard.h"
+#include "core/hooks/malloc_hook_fallback.h"
+#include "core/hooks/next_allocator.h"
+#include "core/sampler/heap_sampler.h"
+
+extern "C" {
+// Present when a sanitizer's runtime is.
+__attribute__((weak)) void __asan_init();
+__attribute__((weak)) void __tsan_init();
+__attribute__((weak)) void __msan_init();
+__attribute__((weak)) void __hwasan_init();
+}
+
+namespace heldby::core {
+namespace {
+
+enum : int { kUnread, kReading, kReady };
+std::atomic<int> environment_state{kUnread};
+bool disabled;
+std::atomic<bool> hooks_active{false};
+std::atomic<const char*> inactive_reason{"the core of heldby has not been initialised yet"};
+
+// Digits only: strtoull would accept "-1", " 12" and "0x10" without a word.
+bool ParseBytes(const char* text, std::uint64_t* value) {
+  if (*text == '\0') return false;
+  std::uint64_t sum = 0;
+  for (; *text != '\0'; ++text) {
+    if (*text < '0' || *text > '9') return false;
+    if (__builtin_mul_overflow(sum, 10u, &sum)) return false;
+    if (__builtin_add_overflow(sum, static_cast<unsigned>(*text - '0'), &sum)) return false;
+  }
+  *value = sum;
+  return sum <= kMaxSampleBytes;
+}
+
+std::uint64_t SampleBytesFromEnvironment() {
+  const char* text = getenv("HELDBY_SAMPLE_BYTES");
+  if (text == nullptr) return kDefaultSampleBytes;
+  std::uint64_t value = 0;
+  if (ParseBytes(text, &value)) return value;
+  Say("HELDBY_SAMPLE_BYTES is \"", text,
+      "\"; accepted: a whole number of bytes from 0 (off) to 1099511627776; using 524288");
+  return kDefaultSampleBytes;
+}
+
+bool DisabledByEnvironment() {
+  const char* text = getenv("HELDBY_DISABLE");
+  if (text == nullptr || *text == '\0' || strcmp(text, "0") == 0) return false;
+  if (strcmp(text, "1") == 0) return true;
+  Say("HELDBY_DISABLE is \"", text, "\"; accepted: 1 (do nothing at all) or 0; ignoring it");
+  return false;
+}
+
+const char* SanitizerHere() {
+  if (__asan_init != nullptr) return "AddressSanitizer";
+  if (__tsan_init != nullptr) return "ThreadSanitizer";
+  if (__msan_init != nullptr) return "MemorySanitizer";
+  if (__hwasan_init != nullptr) return "HWAddressSanitizer";
+  return nullptr;
+}
+
+// Asks by doing: compares this thread's countdown around a malloc that is bound as everybody
+// else's is. Comparing addresses would be fooled by an executable that is not
+// position-independent and takes malloc's address: its PLT entry then is "the" malloc.
+bool MallocIsOurs() {
+  SelfGuard self;
+  const std::uint64_t before = thread_slot.countdown_bytes;
+  thread_slot.countdown_bytes = kCheckBytes;
+  void* (*volatile bound_malloc)(std::size_t) = &malloc;
+  void (*volatile bound_free)(void*) = &free;
+  void* block = bound_malloc(24);
+  const bool ours = thread_slot.countdown_bytes != kCheckBytes;
+  bound_free(block);
+  thread_slot.countdown_bytes = before;
+  return ours;
+}
+
+void StandDown(const char* reason) {
+  heap_sampler.clock().set_mean_bytes(0);
+  inactive_reason.store(reason, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void Say(const char* a, const char* b, const char* c, const char* d, const char* e) {
+  const int saved_errno = errno;
+  const char* pieces[] = {"heldby: ", a, b, c, d, e, "\n"};
+  iovec parts[7];
+  for (int i = 0; i < 7; ++i) {
+    parts[i] = {const_cast<char*>(pieces[i]), strlen(pieces[i])};
+  }
+  if (writev(STDERR_FILENO, parts, 7) < 0) {
+    // Nobody to tell.
+  }
+  errno = saved_errno;
+}
+
+bool ReadyToSample() {
+  if (environment_state.load(std::memory_order_acquire) == kReady) [[likely]]
+    return true;
+  if (environ == nullptr) return false;  // before libc's own initialisation
+  int expected = kUnread;
+  if (!environment_state.compare_exchange_strong(expected, kReading)) return false;
+  SelfGuard self;
+  ResolveNextAllocator();
+  disabled = DisabledByEnvironment();
+  if (disabled) {
+    StandDown("HELDBY_DISABLE is set");
+  } else {
+    const std::uint64_t mean = SampleBytesFromEnvironment();
+    if (SanitizerHere() == nullptr && allocator_facts.has_memalign) {
+      heap_sampler.clock().set_mean_bytes(mean);
+    }
+  }
+  environment_state.store(kReady, std::memory_order_release);
+  return true;
+}
+
+bool Disabled() { return ReadyToSample() && disabled; }
+
+void DecideHookState() {
+  if (!ReadyToSample() || disabled) return;
+  if (const char* sanitizer = SanitizerHere()) {
+    StandDown("a sanitizer's runtime owns malloc in this process: the hooks stand down");
+    Say("the allocation hooks stand down: ", sanitizer, " owns malloc in this process");
+    return;
+  }
+  if (!allocator_facts.has_memalign) {
+    StandDown("the allocator beneath brings neither memalign nor aligned_alloc of its own");
+    Say("the allocation hooks stand down: the allocator beneath (", allocator_facts.name,
+        ") brings neither memalign nor aligned_alloc of its own");
+    return;
+  }
+  if (MallocIsOurs()) {
+    hooks_active.store(true, std::memory_order_relaxed);
+    return;
+  }
+  if (InstallMallocHookFallback()) {
+    hooks_active.store(true, std::memory_order_relaxed);
+    allocator_facts.name = "tcmalloc (static), by MallocHook";
+    Say("tcmalloc is linked statically: sampling through its MallocHook, which sends every "
+        "malloc and free down tcmalloc's slow path (about 3 times the instructions); link "
+        "libtcmalloc.so instead to avoid that");
+    return;
+  }
+  StandDown(
+      "malloc is defined by another object that comes before libheldby.so: name heldby before "
+      "the allocator on the link line, or preload libheldby.so");
+}
+
+HookState DescribeHooks() {
+  const bool active = hooks_active.load(std::memory_order_relaxed);
+  return {active, active ? "" : inactive_reason.load(std::memory_order_relaxed)};
+}
+
+}  // namespace heldby::core

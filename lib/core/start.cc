@@ -1,0 +1,131 @@
+// What happens in a process because the core is in it: the hooks are judged once, and, if the
+// environment asks for it, the face is loaded - on a thread of ours to listen, at exit to dump.
+//
+// The thread blocks every signal, allocates unsampled, and ends as soon as the face has its
+// own.
+#include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/self_guard.h"
+#include "core/core.h"
+#include "core/hooks/settings.h"
+
+namespace heldby::core {
+namespace {
+
+// Copies: hosts such as redis and nginx overwrite their environment to change their title.
+char listen_address[PATH_MAX];
+char dump_pattern[PATH_MAX];
+char face_path[PATH_MAX];
+
+// A forked child asks for its own endpoint only after this long: most children are about to
+// exec or to exit, and a daemon's parent needs a moment to give the address up.
+constexpr long kChildDelayNs = 200'000'000;
+
+bool CopyVariable(const char* name, char* copy) {
+  const char* text = getenv(name);
+  if (text == nullptr || *text == '\0') return false;
+  if (strlen(text) >= PATH_MAX) {
+    Say(name,
+        " is longer than 4095 characters; accepted: an address or path shorter than that; "
+        "ignoring it");
+    return false;
+  }
+  strcpy(copy, text);
+  return true;
+}
+
+// The face lies beside the core. Asked for while the working directory is still the one that a
+// relative LD_PRELOAD was written for.
+void FindFace() {
+  Dl_info info;
+  char own_path[PATH_MAX];
+  if (dladdr(reinterpret_cast<void*>(&FindFace), &info) == 0 || info.dli_fname == nullptr ||
+      realpath(info.dli_fname, own_path) == nullptr) {
+    return;
+  }
+  constexpr char kFace[] = "libheldby-server.so";
+  char* slash = strrchr(own_path, '/');
+  if (slash == nullptr) return;
+  slash[1] = '\0';
+  if (strlen(own_path) + sizeof(kFace) > PATH_MAX) return;
+  strcpy(face_path, own_path);
+  strcat(face_path, kFace);
+}
+
+void* FaceFunction(const char* name) {
+  // RTLD_LOCAL: what the face links (Abseil, libstdc++) must not become visible to the host.
+  void* face =
+      dlopen(face_path[0] != '\0' ? face_path : "libheldby-server.so", RTLD_NOW | RTLD_LOCAL);
+  void* function = face != nullptr ? dlsym(face, name) : nullptr;
+  if (function == nullptr) {
+    const char* why = dlerror();
+    Say("cannot load the server library: ", why != nullptr ? why : face_path);
+  }
+  return function;
+}
+
+void* ListenThread(void* delayed) {
+  SelfGuard self;
+  pthread_setname_np(pthread_self(), "heldby-start");
+  if (delayed != nullptr) {
+    timespec delay{0, kChildDelayNs};
+    nanosleep(&delay, nullptr);
+  }
+  using Listen = void (*)(const char* address);
+  if (auto listen = reinterpret_cast<Listen>(FaceFunction("heldby_face_listen"))) {
+    listen(listen_address);
+  }
+  return nullptr;
+}
+
+void StartListening(bool delayed) {
+  SelfGuard self;
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 512 * 1024);
+  pthread_t thread;
+  static char yes;
+  const int error =
+      pthread_create(&thread, &attributes, &ListenThread, delayed ? &yes : nullptr);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
+}
+
+void OnForkInChild() { StartListening(/*delayed=*/true); }
+
+void DumpAtExit() {
+  SelfGuard self;
+  using Dump = void (*)(const char* pattern);
+  if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
+}
+
+__attribute__((constructor)) void StartCore() {
+  if (!IsTheCoreOfThisProcess()) return;
+  DecideHookState();
+  if (Disabled()) return;
+  const bool listen = CopyVariable("HELDBY_LISTEN", listen_address);
+  const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
+  if (!listen && !dump) return;
+  FindFace();
+  if (dump) atexit(&DumpAtExit);
+  if (listen) {
+    pthread_atfork(nullptr, nullptr, &OnForkInChild);
+    StartListening(/*delayed=*/false);
+  }
+}
+
+}  // namespace
+}  // namespace heldby::core
