@@ -32,13 +32,6 @@ bool Exists(Id id, const std::vector<T>& table) {
 // --- rules of the format ---
 
 Status CheckTables(const Profile& profile) {
-  for (std::size_t i = 0; i < profile.mappings.size(); ++i) {
-    const Mapping& mapping = profile.mappings[i];
-    if (mapping.limit < mapping.start) {
-      return Broken("mapping ", i, ": ends at 0x", absl::Hex(mapping.limit),
-                    ", before it starts at 0x", absl::Hex(mapping.start));
-    }
-  }
   for (std::size_t i = 0; i < profile.locations.size(); ++i) {
     const Location& location = profile.locations[i];
     if (location.mapping != MappingId::kNone && !Exists(location.mapping, profile.mappings)) {
@@ -68,7 +61,6 @@ Status CheckSample(const Profile& profile, std::size_t index) {
     }
   }
   for (const Label& label : sample.labels) {
-    if (label.key.empty()) return Broken("sample ", index, ": a label without a key");
     if (!label.text.empty() && (label.number != 0 || !label.number_unit.empty())) {
       return Broken("sample ", index, ": label ", label.key, " is both text and number");
     }
@@ -138,6 +130,13 @@ Status CheckHeader(const Profile& profile) {
 }
 
 Status CheckPlaces(const Profile& profile) {
+  for (std::size_t i = 0; i < profile.mappings.size(); ++i) {
+    const Mapping& mapping = profile.mappings[i];
+    if (mapping.limit < mapping.start) {
+      return Broken("mapping ", i, ": ends at 0x", absl::Hex(mapping.limit),
+                    ", before it starts at 0x", absl::Hex(mapping.start));
+    }
+  }
   absl::flat_hash_map<std::uint64_t, std::size_t> first_at;
   for (std::size_t i = 0; i < profile.locations.size(); ++i) {
     const Location& location = profile.locations[i];
