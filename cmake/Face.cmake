@@ -1,0 +1,18 @@
+# The face: every room whole, in one shared object that shows the public API and nothing else.
+# Linking it brings the core, and brings it first, ahead of any allocator on the link line.
+set(face_rooms heldby_profile heldby_symbolize heldby_collect heldby_runtime heldby_pprof heldby_http heldby_preload)
+add_library(heldby SHARED ${PROJECT_SOURCE_DIR}/cmake/empty.cc)
+add_library(heldby::heldby ALIAS heldby)
+set_target_properties(heldby PROPERTIES OUTPUT_NAME heldby-server EXPORT_NAME heldby)
+target_include_directories(heldby PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(heldby PUBLIC cxx_std_20)
+target_link_libraries(heldby PUBLIC heldby_core PRIVATE heldby_options)
+foreach(room IN LISTS face_rooms)
+  target_link_libraries(heldby PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${room}>)
+endforeach()
+target_link_options(heldby PRIVATE
+  -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/face-exports.map
+  -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-Bsymbolic-functions)
+set_property(TARGET heldby APPEND PROPERTY LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/face-exports.map)
+add_dependencies(heldby heldby-symbolizer)

@@ -1,0 +1,86 @@
+#include "exporters/preload/process_tree.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace heldby::preload {
+namespace {
+
+constexpr int kMaxGenerations = 32;
+
+pid_t ParentOf(pid_t pid) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  std::string line;
+  while (std::getline(status, line)) {
+    absl::string_view rest = line;
+    int parent = 0;
+    if (absl::ConsumePrefix(&rest, "PPid:") && absl::SimpleAtoi(rest, &parent)) return parent;
+  }
+  return 0;
+}
+
+bool Carries(pid_t pid) {
+  std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
+  std::string line;
+  while (std::getline(maps, line)) {
+    if (absl::EndsWith(line, "/libheldby.so")) return true;
+  }
+  return false;
+}
+
+int announcement = -1;
+
+void ForgetAnnouncementInChild() {
+  if (announcement >= 0) close(announcement);
+  announcement = -1;
+}
+
+}  // namespace
+
+bool InfoWanted() {
+  const char* level = getenv("HELDBY_LOG");
+  if (level == nullptr || *level == '\0') return false;
+  if (strcmp(level, "info") == 0) return true;
+  if (strcmp(level, "error") != 0) {
+    SayLine(absl::StrCat("HELDBY_LOG is \"", level, "\"; accepted: info, error; using error"));
+  }
+  return false;
+}
+
+void SayLine(std::string_view text) {
+  // One write: lines of many processes must not mix.
+  const std::string line = absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
+  if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
+    // Nobody to tell.
+  }
+}
+
+bool AncestorCarriesHeldby() {
+  pid_t pid = getppid();
+  for (int i = 0; i < kMaxGenerations && pid > 1; ++i) {
+    if (Carries(pid)) return true;
+    pid = ParentOf(pid);
+  }
+  return false;
+}
+
+void Announce(const std::string& address) {
+  // 249 characters is what memfd_create takes; a longer address is served, only not listed.
+  announcement = memfd_create(absl::StrCat("heldby:", address).c_str(), MFD_CLOEXEC);
+  static const int registered = pthread_atfork(nullptr, nullptr, &ForgetAnnouncementInChild);
+  (void)registered;
+}
+
+}  // namespace heldby::preload

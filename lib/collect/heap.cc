@@ -1,0 +1,121 @@
+#include "collect/heap.h"
+
+#include <time.h>
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "profile/builder.h"
+
+namespace heldby::collect {
+namespace {
+
+constexpr std::uint64_t kObjectUnit = 4096;
+
+// Frames of allocators and of the standard library's allocation plumbing: nobody looks for them.
+// Anchored, on names without arguments; what lies on the leaf side of a match is hidden too.
+constexpr char kDropFrames[] =
+    "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc"
+    "|__libc_(malloc|calloc|realloc|memalign|valloc|pvalloc)"
+    "|operator new(\\[\\])?"
+    "|tc_.*|tcmalloc::.*|MallocHook::.*"
+    "|std::(__new_allocator|allocator|allocator_traits)(<.*>)?::allocate"
+    "|__gnu_cxx::new_allocator(<.*>)?::allocate"
+    "|std::_Vector_base(<.*>)?::_M_allocate"
+    "|std::__allocate_guarded(<.*>)?";
+
+// Synthetic frames lie in the first pages of the address space, which the kernel maps for nobody
+// (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify frames
+// by address need it, and none can be mistaken for code.
+constexpr std::uint64_t kSyntheticStart = 0x1000;
+constexpr std::uint64_t kSyntheticLimit = 0x2000;
+constexpr std::uint64_t kStackTableFull = 0x1001;
+constexpr std::uint64_t kStackTruncated = 0x1002;
+
+class HeapCollector {
+ public:
+  explicit HeapCollector(const core::CoreApi& core)
+      : core_(core),
+        builder_({{"alloc_objects", "count"},
+                  {"alloc_space", "bytes"},
+                  {"inuse_objects", "count"},
+                  {"inuse_space", "bytes"}}) {}
+
+  Profile Collect() && {
+    timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    Profile& header = builder_.header();
+    header.time_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+    header.period_type = {"space", "bytes"};
+    header.period = static_cast<std::int64_t>(core_.sample_bytes());
+    header.drop_frames = kDropFrames;
+    core_.visit_heap_sites(&OnSite, this);
+    AddDropComments();
+    return std::move(builder_).Build();
+  }
+
+ private:
+  static void OnSite(void* self, const core::HeapSite& site) {
+    static_cast<HeapCollector*>(self)->Add(site);
+  }
+
+  void Add(const core::HeapSite& site) {
+    std::vector<LocationId> stack;
+    stack.reserve(site.depth + 1);
+    for (std::size_t i = 0; i < site.depth; ++i) {
+      // A return address may be the first byte of the next function: step back into the call.
+      stack.push_back(builder_.AddLocation(MappingId::kNone, site.frames[i] - 1));
+    }
+    if (site.depth == 0) stack.push_back(Synthetic(kStackTableFull, "[heldby: stack table full]"));
+    if (site.truncated) stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
+
+    const auto objects = [](std::uint64_t units) {
+      return static_cast<std::int64_t>((units + kObjectUnit / 2) / kObjectUnit);
+    };
+    const std::array<std::int64_t, 4> values = {
+        objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
+        objects(site.allocated_objects - site.freed_objects),
+        static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
+    builder_.AddSample(std::move(stack), values,
+                       {{.key = "bytes",
+                         .number = static_cast<std::int64_t>(site.size_class_bytes),
+                         .number_unit = "bytes"}});
+  }
+
+  LocationId Synthetic(std::uint64_t address, const char* name) {
+    const MappingId mapping = builder_.AddMapping({.start = kSyntheticStart,
+                                                   .limit = kSyntheticLimit,
+                                                   .filename = "[heldby]",
+                                                   .has_functions = true});
+    return builder_.AddLocation(mapping, address, {{.function = builder_.AddFunction(name)}});
+  }
+
+  // What is missing from a profile belongs into it: the header of every report shows comments.
+  void AddDropComments() {
+    const core::Counters counters = core_.read_counters();
+    const std::pair<std::uint64_t, const char*> drops[] = {
+        {counters.dropped_samples_total, "samples dropped: table of live samples full"},
+        {counters.dropped_stacks_total, "samples without a stack: stack table full"},
+        {counters.dropped_sites_total, "samples without a site: site table full"},
+        {counters.untracked_samples_total, "samples not tracked: block could not be placed"},
+        {counters.stale_samples_total, "samples freed past the hooks, found out later"},
+    };
+    for (const auto& [count, what] : drops) {
+      if (count != 0) {
+        builder_.header().comments.push_back(absl::StrCat("heldby: ", count, " ", what));
+      }
+    }
+  }
+
+  const core::CoreApi& core_;
+  ProfileBuilder builder_;
+};
+
+}  // namespace
+
+Profile CollectHeap(const core::CoreApi& core) { return HeapCollector(core).Collect(); }
+
+}  // namespace heldby::collect

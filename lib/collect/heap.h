@@ -1,0 +1,19 @@
+// collect/heap.h - the core's heap tables as a profile value: addresses, no names yet.
+//
+// Threads  any; other threads keep allocating: a window, not an instant.
+// Signals  unsafe: allocates.
+// Self     the caller holds an UnsampledScope.
+// Units    bytes and whole objects; the core's 1/4096 objects are rounded here, per site.
+#pragma once
+
+#include "core/core.h"
+#include "heldby/profile.h"
+
+namespace heldby::collect {
+
+/// alloc_objects, alloc_space, inuse_objects, inuse_space; a label `bytes` with the size class.
+/// Locations carry call addresses (return address - 1) and no mapping, but for the few synthetic
+/// frames, which have a mapping of their own.
+Profile CollectHeap(const core::CoreApi& core);
+
+}  // namespace heldby::collect

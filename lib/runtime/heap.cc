@@ -1,0 +1,61 @@
+#include "heldby/heap.h"
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "collect/heap.h"
+#include "heldby/self.h"
+#include "heldby/symbolize.h"
+#include "runtime/core_access.h"
+
+namespace heldby {
+namespace {
+
+constexpr char kOtherCore[] =
+    "libheldby.so and libheldby-server.so are of different versions: install both from one build";
+
+}  // namespace
+
+HeapHooks DescribeHeapHooks() {
+  UnsampledScope unsampled;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) return {.active = false, .allocator = "unknown", .reason = kOtherCore};
+  const core::HookDescription hooks = core->describe_hooks();
+  return {.active = hooks.active, .allocator = hooks.allocator, .reason = hooks.reason};
+}
+
+std::int64_t HeapSampleBytes() {
+  const core::CoreApi* core = runtime::Core();
+  return core == nullptr ? 0 : static_cast<std::int64_t>(core->sample_bytes());
+}
+
+Status SetHeapSampleBytes(std::int64_t mean_bytes) {
+  UnsampledScope unsampled;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) return {StatusCode::kUnavailable, kOtherCore};
+  if (mean_bytes < 0 || !core->set_sample_bytes(static_cast<std::uint64_t>(mean_bytes))) {
+    return {StatusCode::kInvalidArgument,
+            "heap sampling distance is " + std::to_string(mean_bytes) +
+                "; accepted: 0 (off) to 1099511627776 bytes"};
+  }
+  return {};
+}
+
+Result<Profile> SnapshotHeap() {
+  UnsampledScope unsampled;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) return Status(StatusCode::kUnavailable, kOtherCore);
+  const core::HookDescription hooks = core->describe_hooks();
+  if (!hooks.active) return Status(StatusCode::kUnavailable, hooks.reason);
+  try {
+    Profile profile = collect::CollectHeap(*core);
+    SymbolizeProfile(&profile);
+    return profile;
+  } catch (const std::exception& error) {  // bad_alloc above all
+    return Status(StatusCode::kResourceExhausted,
+                  std::string("cannot build the heap profile: ") + error.what());
+  }
+}
+
+}  // namespace heldby
