@@ -1,0 +1,196 @@
+#include "symbolize/elf_symbols.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace heldby::symbolize {
+namespace {
+
+constexpr std::uint64_t kMaxSymbols = std::uint64_t{1} << 26;
+constexpr std::uint64_t kMaxSteps = std::uint64_t{1} << 26;
+constexpr std::size_t kMaxNameBytes = 64 * 1024;  // templates: tens of KiB occur
+constexpr std::size_t kChunkSymbols = 64 * 1024 / sizeof(Elf64_Sym);
+
+struct Candidate {
+  std::uint64_t start = 0;
+  std::uint64_t size = 0;
+  std::uint32_t name = 0;
+  std::uint8_t rank = 0;  // 0: no candidate; else local 1, weak 2, global 3
+
+  bool BetterThan(const Candidate& other) const {
+    return std::tie(start, rank, size) > std::tie(other.start, other.rank, other.size) ||
+           other.rank == 0;
+  }
+};
+
+struct Slot {
+  Candidate covering;     // start <= address < start + size
+  Candidate unsized;      // no size; decided by what starts next
+  std::uint64_t nearest;  // the last start at or before the address
+};
+
+std::uint8_t RankOf(const Elf64_Sym& symbol) {
+  switch (ELF64_ST_BIND(symbol.st_info)) {
+    case STB_LOCAL:
+      return 1;
+    case STB_WEAK:
+      return 2;
+    default:
+      return 3;
+  }
+}
+
+bool IsCode(const ElfFile& file, const Elf64_Sym& symbol) {
+  if (symbol.st_shndx == SHN_UNDEF || symbol.st_name == 0) return false;
+  const unsigned type = ELF64_ST_TYPE(symbol.st_info);
+  if (type == STT_FUNC || type == STT_GNU_IFUNC) return true;
+  // Assembly without .type: believed where it names code, not data.
+  return type == STT_NOTYPE && symbol.st_shndx < file.sections().size() &&
+         (file.sections()[symbol.st_shndx].sh_flags & SHF_EXECINSTR) != 0;
+}
+
+class Matcher {
+ public:
+  explicit Matcher(std::span<const std::uint64_t> addresses)
+      : addresses_(addresses), slots_(addresses.size()) {}
+
+  /// False: the work is out of proportion, stop.
+  bool Take(const Elf64_Sym& symbol) {
+    const Candidate candidate{symbol.st_value, symbol.st_size, symbol.st_name, RankOf(symbol)};
+    auto at = static_cast<std::size_t>(
+        std::lower_bound(addresses_.begin(), addresses_.end(), candidate.start) -
+        addresses_.begin());
+    if (at == addresses_.size()) return true;
+    slots_[at].nearest = std::max(slots_[at].nearest, candidate.start);
+    if (candidate.size == 0) {
+      if (candidate.BetterThan(slots_[at].unsized)) slots_[at].unsized = candidate;
+      return true;
+    }
+    for (; at < addresses_.size() && addresses_[at] - candidate.start < candidate.size; ++at) {
+      if (candidate.BetterThan(slots_[at].covering)) slots_[at].covering = candidate;
+      if (++steps_ > kMaxSteps) return false;
+    }
+    return true;
+  }
+
+  /// What was noted at the first address after a start holds for the later ones too, until a
+  /// later start: a running maximum settles it.
+  std::vector<Candidate> Finish(const ElfFile& file) {
+    std::vector<Candidate> best;
+    Candidate unsized;
+    std::uint64_t nearest = 0;
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].unsized.rank != 0 && slots_[i].unsized.BetterThan(unsized)) {
+        unsized = slots_[i].unsized;
+      }
+      nearest = std::max(nearest, slots_[i].nearest);
+      Candidate chosen = slots_[i].covering;
+      if (chosen.rank == 0 && unsized.rank != 0 && unsized.start == nearest &&
+          SameCodeSection(file, unsized.start, addresses_[i])) {
+        chosen = unsized;
+      }
+      best.push_back(chosen);
+    }
+    return best;
+  }
+
+ private:
+  static bool SameCodeSection(const ElfFile& file, std::uint64_t a, std::uint64_t b) {
+    for (const Elf64_Shdr& section : file.sections()) {
+      if ((section.sh_flags & SHF_EXECINSTR) != 0 && a >= section.sh_addr &&
+          a - section.sh_addr < section.sh_size) {
+        return b >= section.sh_addr && b - section.sh_addr < section.sh_size;
+      }
+    }
+    return false;
+  }
+
+  std::span<const std::uint64_t> addresses_;
+  std::vector<Slot> slots_;
+  std::uint64_t steps_ = 0;
+};
+
+}  // namespace
+
+std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
+                                std::span<const std::uint64_t> addresses) {
+  std::vector<Symbol> found(addresses.size());
+  const Elf64_Shdr* symbols = file.SectionOfType(table);
+  if (symbols == nullptr || symbols->sh_entsize != sizeof(Elf64_Sym) ||
+      symbols->sh_link >= file.sections().size()) {
+    return found;
+  }
+  const Elf64_Shdr& names = file.sections()[symbols->sh_link];
+  if (names.sh_type != SHT_STRTAB) return found;
+
+  Matcher matcher(addresses);
+  const std::uint64_t count = std::min(symbols->sh_size / sizeof(Elf64_Sym), kMaxSymbols);
+  std::vector<Elf64_Sym> chunk(std::min<std::uint64_t>(count, kChunkSymbols));
+  bool more = true;
+  for (std::uint64_t done = 0; done < count && more; done += chunk.size()) {
+    chunk.resize(std::min<std::uint64_t>(chunk.size(), count - done));
+    if (!file.bytes().Read(symbols->sh_offset + done * sizeof(Elf64_Sym), chunk.data(),
+                           chunk.size() * sizeof(Elf64_Sym))) {
+      break;
+    }
+    for (const Elf64_Sym& symbol : chunk) {
+      if (IsCode(file, symbol) && !(more = matcher.Take(symbol))) break;
+    }
+  }
+
+  const std::vector<Candidate> best = matcher.Finish(file);
+  for (std::size_t i = 0; i < best.size(); ++i) {
+    if (best[i].rank == 0 || best[i].name >= names.sh_size) continue;
+    found[i].start = best[i].start;
+    if (i > 0 && best[i - 1].rank != 0 && best[i - 1].name == best[i].name) {
+      found[i].name = found[i - 1].name;
+      continue;
+    }
+    found[i].name = file.bytes().Text(names.sh_offset + best[i].name,
+                                      names.sh_offset + names.sh_size, kMaxNameBytes);
+  }
+  return found;
+}
+
+std::vector<std::uint64_t> FindFunctionStarts(const ElfFile& file,
+                                              std::span<const std::uint64_t> addresses) {
+  std::vector<std::uint64_t> starts(addresses.size());
+  for (const Elf64_Phdr& segment : file.segments()) {
+    if (segment.p_type != PT_GNU_EH_FRAME) continue;
+    // The one layout linkers write: version 1, pcrel sdata4 pointer, udata4 count, then pairs
+    // of sdata4 relative to the header, sorted by function start.
+    struct Header {
+      std::uint8_t version, pointer_encoding, count_encoding, table_encoding;
+      std::int32_t frames;
+      std::uint32_t count;
+    };
+    struct Row {
+      std::int32_t start, entry;
+    };
+    const auto header = file.bytes().Get<Header>(segment.p_offset);
+    if (!header || header->version != 1 || header->pointer_encoding != 0x1b ||
+        header->count_encoding != 0x03 || header->table_encoding != 0x3b) {
+      return starts;
+    }
+    const std::uint64_t rows = segment.p_offset + sizeof(Header);
+    for (std::size_t i = 0; i < addresses.size(); ++i) {
+      std::uint64_t low = 0, high = header->count;
+      while (low < high) {
+        const std::uint64_t middle = low + (high - low) / 2;
+        const auto row = file.bytes().Get<Row>(rows + middle * sizeof(Row));
+        if (!row) return starts;
+        const std::uint64_t start = segment.p_vaddr + static_cast<std::int64_t>(row->start);
+        if (start <= addresses[i]) {
+          starts[i] = start;
+          low = middle + 1;
+        } else {
+          high = middle;
+        }
+      }
+    }
+    return starts;
+  }
+  return starts;
+}
+
+}  // namespace heldby::symbolize

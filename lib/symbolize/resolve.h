@@ -1,0 +1,39 @@
+// symbolize/resolve.h - one batch of addresses, from module list and cache to frames.
+//
+// Threads  Lookup: under the owner's lock. Resolve: any, without it.
+// Signals  unsafe.
+// Source   split in two so that the slow half (files, child) runs without the lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "symbolize/frames.h"
+#include "symbolize/modules.h"
+#include "symbolize/result_cache.h"
+#include "symbolize/symbolizer.h"
+
+namespace heldby::symbolize {
+
+struct Place {
+  Segment segment;                       // module == nullptr: in no module
+  std::uint64_t offset = 0;              // in the module's file
+  std::shared_ptr<const Frames> frames;  // nullptr: to be resolved
+};
+
+struct ResolveCounts {
+  std::uint64_t helper_runs = 0;
+  std::uint64_t helper_failures = 0;
+};
+
+/// Where each address is, with what the cache knows of it.
+[[nodiscard]] std::vector<Place> Lookup(std::span<const std::uint64_t> addresses,
+                                        const ModuleMap& modules, ResultCache* cache);
+
+/// Fills the frames still missing. `lines`: ask the helper, too.
+ResolveCounts Resolve(const Symbolizer::Options& options, bool lines,
+                      std::vector<Place>* places);
+
+}  // namespace heldby::symbolize
