@@ -1,0 +1,45 @@
+#include "exporters/pprof/convert.h"
+
+#include <cstddef>
+#include <exception>
+#include <new>
+
+#include "exporters/pprof/gzip.h"
+#include "exporters/pprof/legacy.h"
+#include "heldby/profile.h"
+#include "profile/text.h"
+
+namespace heldby {
+namespace {
+
+constexpr std::size_t kMaxUnpackedBytes = std::size_t{256} << 20;
+
+Result<Profile> ParseAny(std::string_view bytes) {
+  if (IsLegacy(bytes)) return ParseLegacy(bytes);
+  Result<Profile> profile = DecodePprof(bytes);
+  if (profile.ok()) return profile;
+  return Status(profile.status().code(),
+                Concat("neither a gperftools or Go text or CPU profile nor profile.proto (",
+                       profile.status().message(), ")"));
+}
+
+}  // namespace
+
+Result<std::string> ConvertToPprof(std::string_view input) try {
+  std::string unpacked;
+  if (IsGzip(input)) {
+    Result<std::string> raw = Gunzip(input, kMaxUnpackedBytes);
+    if (!raw.ok()) return raw.status();
+    unpacked = *std::move(raw);
+    input = unpacked;
+  }
+  const Result<Profile> profile = ParseAny(input);
+  if (!profile.ok()) return profile.status();
+  return EncodePprof(*profile);
+} catch (const std::bad_alloc&) {
+  return Status(StatusCode::kResourceExhausted, "no memory to convert the profile");
+} catch (const std::exception& error) {
+  return Status(StatusCode::kInternal, error.what());
+}
+
+}  // namespace heldby

@@ -1,0 +1,22 @@
+// exporters/pprof/convert.h - any profile in, what `go tool pprof` and scrapers read out.
+//
+// Threads  any.
+// Signals  unsafe: allocates.
+// Units    bytes.
+// Source   legacy.h for what is accepted; docs/formats.md.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "heldby/status.h"
+
+namespace heldby {
+
+/// `input`: any format of ParseLegacy(), or profile.proto; plain or in gzip. Returns
+/// gzip-compressed profile.proto; an existing one comes out in our order, with dense ids.
+/// kDataLoss           not a profile, or damaged
+/// kResourceExhausted  it unpacks to more than 256 MiB
+[[nodiscard]] Result<std::string> ConvertToPprof(std::string_view input);
+
+}  // namespace heldby

@@ -1,0 +1,182 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "exporters/pprof/legacy_parts.h"
+#include "profile/builder.h"
+
+namespace heldby::legacy {
+namespace {
+
+constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
+bool IsHexWord(std::string_view word) {
+  return !word.empty() && word.find_first_not_of("0123456789abcdefABCDEF") == word.npos;
+}
+
+// "r-xp" and its like.
+bool IsPermissions(std::string_view word) {
+  return word.size() == 4 && word.find_first_not_of("rwxps-") == word.npos;
+}
+
+// gperftools writes "build=/path" and then "$build" for it in the names below.
+struct Variable {
+  std::string name;  // with the $
+  std::string value;
+};
+
+void Substitute(std::string* text, const std::vector<Variable>& variables) {
+  for (const Variable& variable : variables) {
+    if (text->starts_with(variable.name)) {
+      text->replace(0, variable.name.size(), variable.value);
+      return;
+    }
+  }
+}
+
+enum class LineKind { kMapping, kOther, kNotExecutable };
+
+//   55d0-55d8 r-xp 00002000 08:01 1234  /usr/bin/app         as /proc/self/maps
+//   55d0-55d8: /usr/bin/app (@2000) ab12cd                   brief; permissions may stand first
+LineKind ParseMapping(std::string_view line, Mapping* mapping) {
+  Cursor cursor(line);
+  cursor.Take("0x");
+  if (!cursor.TakeHex(&mapping->start) || !cursor.Take("-")) return LineKind::kOther;
+  cursor.Take("0x");
+  if (!cursor.TakeHex(&mapping->limit)) return LineKind::kOther;
+  if (mapping->limit <= mapping->start) return LineKind::kOther;
+  cursor.Take(":");
+
+  Cursor ahead = cursor;
+  const std::string_view permissions = ahead.TakeWord();
+  if (IsPermissions(permissions)) {
+    cursor = ahead;
+    if (permissions.find('x') == permissions.npos) return LineKind::kNotExecutable;
+    // An offset and a device tell the long form.
+    std::uint64_t device = 0;
+    if (ahead.TakeHex(&mapping->file_offset) && ahead.TakeHex(&device) && ahead.Take(":")) {
+      ahead.TakeWord();  // minor device
+      ahead.TakeWord();  // inode
+      ahead.SkipBlanks();
+      mapping->filename = ahead.rest();
+      return LineKind::kMapping;
+    }
+    mapping->file_offset = 0;
+  }
+  mapping->filename = cursor.TakeWord();
+  if (cursor.Take("(@")) {
+    if (!cursor.TakeHex(&mapping->file_offset) || !cursor.Take(")")) return LineKind::kOther;
+  }
+  if (const std::string_view word = cursor.TakeWord(); IsHexWord(word))
+    mapping->build_id = word;
+  return LineKind::kMapping;
+}
+
+// The kernel splits one mapping of a file when a part of it changes, e.g. to huge pages.
+bool Continues(const Mapping& piece, const Mapping& next) {
+  return piece.limit == next.start && piece.filename == next.filename &&
+         piece.build_id == next.build_id && !piece.filename.empty() &&
+         piece.file_offset + (piece.limit - piece.start) == next.file_offset;
+}
+
+bool LooksLikeProgram(const Mapping& mapping) {
+  const std::string& name = mapping.filename;
+  return !name.empty() && name.front() != '[' && name.find(".so") == name.npos &&
+         !name.starts_with("linux-vdso") && !name.starts_with("/anon_hugepage");
+}
+
+// Finds the mapping of an address among ranges that do not overlap.
+class MappingIndex {
+ public:
+  MappingIndex(const std::vector<Mapping>& mappings, ProfileBuilder* builder) {
+    for (const Mapping& mapping : mappings) {
+      ranges_.push_back({mapping.start, mapping.limit, builder->AddMapping(mapping)});
+    }
+    std::stable_sort(ranges_.begin(), ranges_.end(),
+                     [](const Range& a, const Range& b) { return a.start < b.start; });
+  }
+
+  MappingId Find(std::uint64_t address) const {
+    auto after = std::upper_bound(
+        ranges_.begin(), ranges_.end(), address,
+        [](std::uint64_t wanted, const Range& range) { return wanted < range.start; });
+    if (after == ranges_.begin()) return MappingId::kNone;
+    const Range& range = *--after;
+    return address < range.limit ? range.id : MappingId::kNone;
+  }
+
+ private:
+  struct Range {
+    std::uint64_t start;
+    std::uint64_t limit;
+    MappingId id;
+  };
+  std::vector<Range> ranges_;
+};
+
+}  // namespace
+
+std::vector<Mapping> ParseMaps(std::string_view maps) {
+  std::vector<Mapping> mappings;
+  std::vector<Variable> variables;
+  for (Lines lines(maps); lines.Next();) {
+    Mapping mapping;
+    switch (ParseMapping(lines.line(), &mapping)) {
+      case LineKind::kNotExecutable:
+        break;
+      case LineKind::kOther:
+        if (const std::size_t sign = lines.line().find('=');
+            sign != std::string_view::npos && sign > 0) {
+          variables.push_back({"$" + std::string(lines.line().substr(0, sign)),
+                               std::string(lines.line().substr(sign + 1))});
+        }
+        break;
+      case LineKind::kMapping:
+        Substitute(&mapping.filename, variables);
+        if (!mappings.empty() && Continues(mappings.back(), mapping)) {
+          mappings.back().limit = mapping.limit;
+        } else {
+          mappings.push_back(std::move(mapping));
+        }
+    }
+  }
+  // mapping[0] is the program, by which readers name the whole profile.
+  const auto program = std::find_if(mappings.begin(), mappings.end(), LooksLikeProgram);
+  if (program != mappings.end()) std::rotate(mappings.begin(), program, program + 1);
+  return mappings;
+}
+
+Profile Finish(Draft draft, std::string_view maps) {
+  ProfileBuilder builder(std::move(draft.sample_types));
+  builder.header().period_type = std::move(draft.period_type);
+  builder.header().period = draft.period;
+  builder.header().duration_ns = draft.duration_ns;
+  builder.header().drop_frames = draft.drop_frames;
+
+  const MappingIndex index(ParseMaps(maps), &builder);
+  std::vector<LocationId> stack;
+  for (const Draft::Record& record : draft.records) {
+    stack.clear();
+    for (std::uint64_t address : record.stack) {
+      MappingId mapping = index.Find(address);
+      if (mapping == MappingId::kNone) {
+        // Scrapers want a mapping everywhere; the bracket keeps symbolizers from opening it.
+        Mapping unmapped;
+        unmapped.limit = kNoLimit;
+        unmapped.filename = "[unmapped]";
+        mapping = builder.AddMapping(std::move(unmapped));
+      }
+      stack.push_back(builder.AddLocation(mapping, address));
+    }
+    std::vector<Label> labels;
+    if (draft.has_block_bytes) labels.push_back({"bytes", "", record.block_bytes, "bytes"});
+    builder.AddSample(stack, record.values, std::move(labels));
+  }
+  return std::move(builder).Build();
+}
+
+}  // namespace heldby::legacy
