@@ -1,0 +1,45 @@
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "tools/commands.h"
+#include "tools/convert.h"
+
+namespace {
+
+constexpr char kUsage[] =
+    "heldby - what a C++ service is holding, and who it is held by\n"
+    "\n"
+    "  heldby run [--listen=ADDRESS] [--sample-bytes=N] [--dump-at-exit=FILE] -- COMMAND ...\n"
+    "      runs any dynamically linked program with the heap profiler in it. ADDRESS:\n"
+    "      127.0.0.1:6060, 127.0.0.1:0 (any free port, the default), unix:/path/%p.sock\n"
+    "  heldby ls\n"
+    "      lists your processes that serve an endpoint\n"
+    "  heldby convert IN OUT\n"
+    "      turns a gperftools profile (heap, growth, CPU) into a .pb.gz for go tool pprof\n"
+    "  heldby version | help\n";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  const heldby::tools::Arguments arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
+  if (command == "run") return heldby::tools::Run(arguments);
+  if (command == "ls") return heldby::tools::List(arguments);
+  if (command == "convert") return heldby::ConvertMain(argc - 1, argv + 1);
+  if (command == "version" || command == "--version") {
+    std::puts("heldby " HELDBY_VERSION);
+    return 0;
+  }
+  if (command == "help" || command == "--help" || command == "-h") {
+    std::fputs(kUsage, stdout);
+    return 0;
+  }
+  if (command.empty()) {
+    std::fputs(kUsage, stderr);
+  } else {
+    std::fprintf(stderr, "heldby: unknown command \"%s\"; accepted: run, ls, convert, version, help\n",
+                 std::string(command).c_str());
+  }
+  return 2;
+}
