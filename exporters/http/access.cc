@@ -67,7 +67,7 @@ Status InvalidToken(const std::string& path, std::string_view why) {
 
 AccessPolicy::AccessPolicy(std::string token, std::string_view extra_hosts)
     : token_(std::move(token)) {
-  for (absl::string_view host : absl::StrSplit(extra_hosts, ',')) {
+  for (absl::string_view host : absl::StrSplit(AsPiece(extra_hosts), ',')) {
     host = absl::StripAsciiWhitespace(host);
     if (!host.empty()) extra_hosts_.push_back(absl::AsciiStrToLower(host));
   }

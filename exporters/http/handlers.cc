@@ -102,8 +102,8 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
     if (known == counted.end()) {
       known = counted.insert(counted.end(), {entry.count, entry.count()});
     }
-    rows.push_back({entry.name, Concat(entry.name, "?debug=1"), std::string(entry.description),
-                    known->second});
+    rows.push_back({std::string(entry.name), Concat(entry.name, "?debug=1"),
+                    std::string(entry.description), known->second});
   }
   std::ranges::sort(rows, {}, &IndexRow::name);
   return rows;
@@ -153,7 +153,12 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
   if (!profile) {
     return ErrorReply(500, Concat("failed to collect profile: ", profile.status().message()));
   }
-  if (debug != 0) return TextReply(entry.text(*profile));
+  if (debug != 0) {
+    auto text = entry.text(*profile);
+    if (!text)
+      return ErrorReply(500, Concat("cannot write as text: ", text.status().message()));
+    return TextReply(*std::move(text));
+  }
   return Encoded(entry.name, *profile);
 }
 
@@ -185,7 +190,7 @@ Response Symbols(std::string_view addresses, std::string (*symbol_name)(std::uin
     addresses.remove_prefix(plus == addresses.npos ? addresses.size() : plus + 1);
     while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
     std::uint64_t address = 0;
-    const absl::string_view digits(word.data(), word.size());
+    const absl::string_view digits = AsPiece(word);
     const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
     if (!(is_hex ? absl::SimpleHexAtoi(digits, &address)
                  : absl::SimpleAtoi(digits, &address))) {

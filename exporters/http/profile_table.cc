@@ -74,44 +74,38 @@ Result<Profile> TakeContention() {
 
 std::size_t CountNone() { return 0; }
 
-std::vector<std::string> Comments(const Profile& profile) {
-  std::vector<std::string> lines;
-  for (const std::string& comment : profile.comments) {
-    lines.push_back(Concat("# ", comment));
-  }
-  return lines;
-}
-
-std::string TextOfHeap(const Profile& profile) {
+Result<std::string> TextOfHeap(const Profile& profile) {
   const HeapHooks hooks = DescribeHeapHooks();
-  std::vector<std::string> trailer = Comments(profile);
-  trailer.push_back(Concat("# hooks_active = ", hooks.active ? 1 : 0));
-  trailer.push_back(Concat("# allocator = ", hooks.allocator));
-  if (!hooks.reason.empty()) trailer.push_back(Concat("# reason = ", hooks.reason));
-  trailer.push_back(Concat("# sample_bytes = ", HeapSampleBytes()));
+  std::vector<std::string> trailer = profile.comments;
+  trailer.push_back(Concat("hooks_active = ", hooks.active ? 1 : 0));
+  trailer.push_back(Concat("allocator = ", hooks.allocator));
+  if (!hooks.reason.empty()) trailer.push_back(Concat("reason = ", hooks.reason));
+  trailer.push_back(Concat("sample_bytes = ", HeapSampleBytes()));
   return HeapText(profile, std::max<std::int64_t>(profile.period, 1), trailer);
 }
 
-// Text readers skip lines that begin with "#".
-std::string WithComments(std::string text, const Profile& profile) {
-  for (const std::string& line : Comments(profile)) absl::StrAppend(&text, line, "\n");
+// Readers of these texts skip lines that begin with "#".
+Result<std::string> WithComments(Result<std::string> text, const Profile& profile) {
+  if (!text) return text;
+  for (const std::string& comment : profile.comments)
+    absl::StrAppend(&*text, "# ", comment, "\n");
   return text;
 }
 
-std::string TextOfGoroutine(const Profile& profile) {
+Result<std::string> TextOfGoroutine(const Profile& profile) {
   return WithComments(CountText("goroutine", profile), profile);
 }
 
-std::string TextOfThreadCreate(const Profile& profile) {
+Result<std::string> TextOfThreadCreate(const Profile& profile) {
   return WithComments(CountText("threadcreate", profile), profile);
 }
 
-std::string TextOfBlock(const Profile& profile) {
-  return WithComments(ContentionText("contention", profile), profile);
+Result<std::string> TextOfBlock(const Profile& profile) {
+  return WithComments(ContentionText(ContentionKind::kBlock, profile), profile);
 }
 
-std::string TextOfMutex(const Profile& profile) {
-  return WithComments(ContentionText("mutex", profile), profile);
+Result<std::string> TextOfMutex(const Profile& profile) {
+  return WithComments(ContentionText(ContentionKind::kMutex, profile), profile);
 }
 
 constexpr std::array<ProfileEntry, 6> kBuiltin = {{

@@ -27,7 +27,7 @@ struct ProfileEntry {
   /// call.
   std::size_t (*count)();
   /// The debug=1 form.
-  std::string (*text)(const Profile& profile);
+  Result<std::string> (*text)(const Profile& profile);
   bool supports_delta = true;
 };
 

@@ -21,7 +21,7 @@ Response Reply(int status, std::string_view content_type, std::string body) {
 template <typename Message>
 const std::string* Find(const Message& message, std::string_view name) {
   for (const auto& [key, value] : message.headers) {
-    if (absl::EqualsIgnoreCase(key, absl::string_view(name.data(), name.size()))) return &value;
+    if (absl::EqualsIgnoreCase(key, AsPiece(name))) return &value;
   }
   return nullptr;
 }

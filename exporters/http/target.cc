@@ -16,10 +16,8 @@ namespace {
 std::string Quoted(std::string_view text) {
   constexpr std::size_t kMaxQuotedBytes = 64;
   const bool cut = text.size() > kMaxQuotedBytes;
-  return Concat(
-      "\"",
-      absl::CHexEscape(absl::string_view(text.data(), cut ? kMaxQuotedBytes : text.size())),
-      cut ? "...\"" : "\"");
+  return Concat("\"", absl::CHexEscape(AsPiece(text.substr(0, kMaxQuotedBytes))),
+                cut ? "...\"" : "\"");
 }
 
 int HexDigit(char c) {
@@ -82,8 +80,7 @@ Result<Target> ParseTarget(std::string_view target) {
 
 Result<Query> Query::Parse(std::string_view raw_query) {
   Query query;
-  for (absl::string_view pair :
-       absl::StrSplit(absl::string_view(raw_query.data(), raw_query.size()), '&')) {
+  for (absl::string_view pair : absl::StrSplit(AsPiece(raw_query), '&')) {
     if (pair.empty()) continue;
     const std::string_view text(pair.data(), pair.size());
     const auto equals = text.find('=');
