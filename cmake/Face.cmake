@@ -8,11 +8,15 @@ target_include_directories(heldby PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(heldby PUBLIC cxx_std_20)
 target_link_libraries(heldby PUBLIC heldby_core PRIVATE heldby_options)
+# The rooms' objects, whole; linking the rooms themselves then only adds what they use.
 foreach(room IN LISTS face_rooms)
-  target_link_libraries(heldby PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${room}>)
+  target_sources(heldby PRIVATE $<TARGET_OBJECTS:${room}>)
 endforeach()
+target_link_libraries(heldby PRIVATE ${face_rooms})
 target_link_options(heldby PRIVATE
   -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/face-exports.map
   -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-Bsymbolic-functions)
 set_property(TARGET heldby APPEND PROPERTY LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/face-exports.map)
-add_dependencies(heldby heldby-symbolizer)
+if(TARGET heldby-symbolizer)
+  add_dependencies(heldby heldby-symbolizer)
+endif()

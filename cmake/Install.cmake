@@ -5,7 +5,9 @@ install(TARGETS heldby heldby_core heldby_core_static EXPORT heldbyTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS heldby_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # The face looks for its helper beside itself.
+if(TARGET heldby-symbolizer)
 install(TARGETS heldby-symbolizer RUNTIME DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/heldby DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT heldbyTargets NAMESPACE heldby:: DESTINATION ${package_dir})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/heldbyConfig.cmake.in

@@ -24,10 +24,10 @@ struct DebugServerOptions {
 
   /// A file whose first line is the bearer token, at least 16 characters. Read once, at
   /// Start(). Empty: the environment variable HELDBY_TOKEN_FILE, if set.
-  std::string token_file;
+  std::string token_file{};
 
   /// Further names accepted in the Host header, besides loopback names and the bound address.
-  std::string extra_hosts;  // comma-separated, without ports
+  std::string extra_hosts{};  // comma-separated, without ports
 };
 
 /// Serves /debug/pprof/ and /healthz until destroyed.

@@ -17,17 +17,17 @@ namespace heldby {
 
 struct Request {
   std::string method = "GET";
-  std::string target;  // path and query as on the request line: "/debug/pprof/heap?debug=1"
-  std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;
+  std::string target{};  // path and query as on the request line: "/debug/pprof/heap?debug=1"
+  std::vector<std::pair<std::string, std::string>> headers{};
+  std::string body{};
   /// Asked while a timed profile runs; true ends it early (the client has left). May be empty.
-  std::function<bool()> cancelled;
+  std::function<bool()> cancelled{};
 };
 
 struct Response {
   int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;  // Content-Type among them
-  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers{};  // Content-Type among them
+  std::string body{};
 };
 
 /// Serves everything that DebugServer serves, for a host that has its own HTTP server. Blocks
