@@ -15,10 +15,12 @@ struct Candidate {
   std::uint64_t start = 0;
   std::uint64_t size = 0;
   std::uint32_t name = 0;
-  std::uint8_t rank = 0;  // 0: no candidate; else local 1, weak 2, global 3
+  std::uint8_t rank = 0;   // 0: no candidate; else local 1, seen from outside 2
+  std::uint8_t plain = 0;  // more for fewer leading underscores
 
   bool BetterThan(const Candidate& other) const {
-    return std::tie(start, rank, size) > std::tie(other.start, other.rank, other.size) ||
+    return std::tie(start, rank, size, plain) >
+               std::tie(other.start, other.rank, other.size, other.plain) ||
            other.rank == 0;
   }
 };
@@ -29,15 +31,9 @@ struct Slot {
   std::uint64_t nearest;  // the last start at or before the address
 };
 
+// Weak counts as global: libc's `write` is the weak alias of `__write`.
 std::uint8_t RankOf(const Elf64_Sym& symbol) {
-  switch (ELF64_ST_BIND(symbol.st_info)) {
-    case STB_LOCAL:
-      return 1;
-    case STB_WEAK:
-      return 2;
-    default:
-      return 3;
-  }
+  return ELF64_ST_BIND(symbol.st_info) == STB_LOCAL ? 1 : 2;
 }
 
 bool IsCode(const ElfFile& file, const Elf64_Sym& symbol) {
@@ -51,16 +47,20 @@ bool IsCode(const ElfFile& file, const Elf64_Sym& symbol) {
 
 class Matcher {
  public:
-  explicit Matcher(std::span<const std::uint64_t> addresses)
-      : addresses_(addresses), slots_(addresses.size()) {}
+  Matcher(const ElfFile& file, const Elf64_Shdr& names,
+          std::span<const std::uint64_t> addresses)
+      : file_(file), names_(names), addresses_(addresses), slots_(addresses.size()) {}
 
   /// False: the work is out of proportion, stop.
   bool Take(const Elf64_Sym& symbol) {
-    const Candidate candidate{symbol.st_value, symbol.st_size, symbol.st_name, RankOf(symbol)};
+    Candidate candidate{symbol.st_value, symbol.st_size, symbol.st_name, RankOf(symbol), 0};
     auto at = static_cast<std::size_t>(
         std::lower_bound(addresses_.begin(), addresses_.end(), candidate.start) -
         addresses_.begin());
     if (at == addresses_.size()) return true;
+    if (candidate.size == 0 || addresses_[at] - candidate.start < candidate.size) {
+      candidate.plain = PlainnessOf(candidate.name);
+    }
     slots_[at].nearest = std::max(slots_[at].nearest, candidate.start);
     if (candidate.size == 0) {
       if (candidate.BetterThan(slots_[at].unsized)) slots_[at].unsized = candidate;
@@ -75,7 +75,7 @@ class Matcher {
 
   /// What was noted at the first address after a start holds for the later ones too, until a
   /// later start: a running maximum settles it.
-  std::vector<Candidate> Finish(const ElfFile& file) {
+  std::vector<Candidate> Finish() {
     std::vector<Candidate> best;
     Candidate unsized;
     std::uint64_t nearest = 0;
@@ -86,7 +86,7 @@ class Matcher {
       nearest = std::max(nearest, slots_[i].nearest);
       Candidate chosen = slots_[i].covering;
       if (chosen.rank == 0 && unsized.rank != 0 && unsized.start == nearest &&
-          SameCodeSection(file, unsized.start, addresses_[i])) {
+          SameCodeSection(unsized.start, addresses_[i])) {
         chosen = unsized;
       }
       best.push_back(chosen);
@@ -95,8 +95,16 @@ class Matcher {
   }
 
  private:
-  static bool SameCodeSection(const ElfFile& file, std::uint64_t a, std::uint64_t b) {
-    for (const Elf64_Shdr& section : file.sections()) {
+  // Of `malloc` and `__libc_malloc` people know the first.
+  std::uint8_t PlainnessOf(std::uint32_t name) const {
+    const std::string start =
+        file_.bytes().Text(names_.sh_offset + name, names_.sh_offset + names_.sh_size, 4);
+    const std::size_t underscores = std::min(start.find_first_not_of('_'), start.size());
+    return static_cast<std::uint8_t>(8 - underscores);
+  }
+
+  bool SameCodeSection(std::uint64_t a, std::uint64_t b) const {
+    for (const Elf64_Shdr& section : file_.sections()) {
       if ((section.sh_flags & SHF_EXECINSTR) != 0 && a >= section.sh_addr &&
           a - section.sh_addr < section.sh_size) {
         return b >= section.sh_addr && b - section.sh_addr < section.sh_size;
@@ -105,6 +113,8 @@ class Matcher {
     return false;
   }
 
+  const ElfFile& file_;
+  const Elf64_Shdr& names_;
   std::span<const std::uint64_t> addresses_;
   std::vector<Slot> slots_;
   std::uint64_t steps_ = 0;
@@ -123,7 +133,7 @@ std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
   const Elf64_Shdr& names = file.sections()[symbols->sh_link];
   if (names.sh_type != SHT_STRTAB) return found;
 
-  Matcher matcher(addresses);
+  Matcher matcher(file, names, addresses);
   const std::uint64_t count = std::min(symbols->sh_size / sizeof(Elf64_Sym), kMaxSymbols);
   std::vector<Elf64_Sym> chunk(std::min<std::uint64_t>(count, kChunkSymbols));
   bool more = true;
@@ -138,7 +148,7 @@ std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
     }
   }
 
-  const std::vector<Candidate> best = matcher.Finish(file);
+  const std::vector<Candidate> best = matcher.Finish();
   for (std::size_t i = 0; i < best.size(); ++i) {
     if (best[i].rank == 0 || best[i].name >= names.sh_size) continue;
     found[i].start = best[i].start;

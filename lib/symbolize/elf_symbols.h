@@ -27,7 +27,7 @@ struct Symbol {
 /// One Symbol per address, in order: from `table` (SHT_SYMTAB or SHT_DYNSYM) of `file`.
 /// An address is inside a symbol iff start <= address < start + st_size; a symbol without a
 /// size reaches to the next symbol's start or its section's end. Of several, the one starting
-/// last wins (nested), then global before weak before local, then the longest.
+/// last wins (nested), then visible before local, the longest, the fewest leading underscores.
 /// REQUIRES: addresses ascend.
 [[nodiscard]] std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
                                               std::span<const std::uint64_t> addresses);

@@ -142,15 +142,15 @@ void AddLines(const Symbolizer::Options& options, Batches* batches, ResolveCount
 
 }  // namespace
 
-std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, const ModuleMap& modules,
-                          ResultCache* cache) {
+std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, bool lines,
+                          const ModuleMap& modules, ResultCache* cache) {
   std::vector<Place> places(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     const Segment* segment = modules.Find(addresses[i]);
     if (segment == nullptr) continue;
     places[i].segment = *segment;
     places[i].offset = addresses[i] - segment->start + segment->file_offset;
-    places[i].frames = cache->Find({segment->module->id, places[i].offset});
+    places[i].frames = cache->Find(CacheKey(places[i], lines));
   }
   return places;
 }

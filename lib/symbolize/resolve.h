@@ -28,8 +28,14 @@ struct ResolveCounts {
   std::uint64_t helper_failures = 0;
 };
 
+/// Names and full answers are cached apart: asking for a name must not cost the next profile
+/// its lines. Module ids stay far below the bit that tells them apart.
+[[nodiscard]] inline ResultCache::Key CacheKey(const Place& place, bool lines) {
+  return {place.segment.module->id | (lines ? 0x8000'0000u : 0u), place.offset};
+}
+
 /// Where each address is, with what the cache knows of it.
-[[nodiscard]] std::vector<Place> Lookup(std::span<const std::uint64_t> addresses,
+[[nodiscard]] std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, bool lines,
                                         const ModuleMap& modules, ResultCache* cache);
 
 /// Fills the frames still missing. `lines`: ask the helper, too.

@@ -15,8 +15,6 @@ namespace heldby::symbolize {
 struct Symbolizer::State {
   explicit State(Options given) : options(std::move(given)), cache(options.cache_bytes) {}
 
-  // Names without lines are cached apart from full answers: asking for a name must not cost
-  // the next profile its lines.
   struct Answer {
     std::vector<Place> places;
     std::optional<Segment> main;
@@ -38,7 +36,7 @@ Symbolizer::State::Answer Symbolizer::State::Ask(std::span<const std::uint64_t> 
     const std::lock_guard lock(mutex);
     modules.Refresh();
     if (const Segment* main = modules.main(); main != nullptr) answer.main = *main;
-    answer.places = Lookup(addresses, modules, &cache);
+    answer.places = Lookup(addresses, lines, modules, &cache);
   }
   for (std::size_t i = 0; i < answer.places.size(); ++i) {
     was_cached[i] = answer.places[i].frames != nullptr;
@@ -58,8 +56,9 @@ Symbolizer::State::Answer Symbolizer::State::Ask(std::span<const std::uint64_t> 
     if (place.frames->back().system_name.empty()) ++stats.unnamed_total;
     if (was_cached[i]) {
       ++stats.cached_total;
-    } else if (lines == options.lines && counts.helper_failures == 0) {
-      cache.Insert({place.segment.module->id, place.offset}, place.frames);
+    } else if (counts.helper_failures == 0) {
+      // After a failure the next profile tries again.
+      cache.Insert(CacheKey(place, lines), place.frames);
     }
   }
   stats.cache_bytes = cache.size_bytes();
