@@ -1,5 +1,7 @@
 #include "exporters/http/profile_table.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -81,6 +83,11 @@ Result<std::string> TextOfHeap(const Profile& profile) {
   trailer.push_back(Concat("allocator = ", hooks.allocator));
   if (!hooks.reason.empty()) trailer.push_back(Concat("reason = ", hooks.reason));
   trailer.push_back(Concat("sample_bytes = ", HeapSampleBytes()));
+  // The usual next question: how much of the process the heap explains. Linux counts in KiB.
+  rusage usage{};
+  if (::getrusage(RUSAGE_SELF, &usage) == 0) {
+    trailer.push_back(Concat("MaxRSS = ", static_cast<std::int64_t>(usage.ru_maxrss) * 1024));
+  }
   return HeapText(profile, std::max<std::int64_t>(profile.period, 1), trailer);
 }
 

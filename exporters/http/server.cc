@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "exporters/http/fork_fds.h"
+#include "exporters/http/reply.h"
 #include "exporters/http/session.h"
 #include "exporters/http/workers.h"
 
@@ -133,13 +134,23 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
 
   void Adopt(int fd) {
     DropClosed();
-    if (sessions_.size() >= limits_.connections && !EvictIdle()) return Turn(fd);
+    // Those who are turned away stay for the second that their answer needs to reach them.
+    if (sessions_.size() >= 2 * limits_.connections) {
+      ::close(fd);
+      return;
+    }
+    const auto served = std::ranges::count(
+        sessions_, false, [](const auto& session) { return session->is_turned_away(); });
+    const bool has_room = static_cast<std::size_t>(served) < limits_.connections || EvictIdle();
     CloseInForkedChild(fd);
     Session::Socket socket(io_, asio::generic::stream_protocol(FamilyOf(fd), 0), fd);
-    sessions_.push_back(
-        std::make_shared<Session>(*this, std::move(socket), DescribeChannel(fd)));
-    sessions_.back()->Start();
+    auto session = std::make_shared<Session>(*this, std::move(socket), DescribeChannel(fd));
+    sessions_.push_back(session);
     StartTicking();
+    if (has_room) return session->Start();
+    Response busy = ErrorReply(503, "too many connections");
+    busy.headers.emplace_back("Retry-After", "1");
+    session->TurnAway(std::move(busy));
   }
 
   // Keep-alive is a courtesy that a new client outranks.
@@ -151,17 +162,6 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     (*oldest)->Close();
     DropClosed();
     return true;
-  }
-
-  static void Turn(int fd) {
-    constexpr std::string_view kAnswer =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nX-Go-Pprof: 1\r\n"
-        "Retry-After: 1\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many "
-        "connections\n";
-    (void)::send(fd, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    ::shutdown(fd, SHUT_WR);
-    ::close(fd);
   }
 
   void DropClosed() {

@@ -73,6 +73,11 @@ Session::~Session() {
 
 void Session::Start() { AwaitRequest(); }
 
+void Session::TurnAway(Response response) {
+  is_turned_away_ = true;
+  Write(std::move(response));
+}
+
 void Session::Enter(State state, std::chrono::nanoseconds time_allowed) {
   state_ = state;
   entered_ = steady_clock::now();

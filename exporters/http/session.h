@@ -54,11 +54,14 @@ class Session : public std::enable_shared_from_this<Session> {
   ~Session();
 
   void Start();
+  /// Instead of Start(): answers before any request and closes.
+  void TurnAway(Response response);
   /// Called ten times a second: deadlines, and clients that left during kWorking.
   void Tick(TimePoint now);
   void Close();
 
   bool is_closed() const { return state_ == State::kClosed; }
+  bool is_turned_away() const { return is_turned_away_; }
   /// Since when the connection has waited for a request; nothing if it has one.
   std::optional<TimePoint> idle_since() const;
 
@@ -88,6 +91,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const Channel channel_;
   State state_ = State::kIdle;
   bool is_first_request_ = true;
+  bool is_turned_away_ = false;
   bool keep_alive_ = false;
   TimePoint entered_{};
   TimePoint deadline_{};

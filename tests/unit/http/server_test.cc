@@ -232,6 +232,7 @@ TEST_F(ServerTest, AnIdleConnectionMakesRoomAndABusyOneDoesNot) {
   EXPECT_EQ(idle.ReadAll(milliseconds(500)), "");
   EXPECT_TRUE(idle.closed());
   RawClient fourth(port_);
+  fourth.Get("/healthz");  // unread bytes at close must not turn the answer into a reset
   const std::string answer = fourth.ReadAll();
   EXPECT_EQ(StatusOf(answer), 503) << answer;
   EXPECT_NE(answer.find("too many connections\n"), std::string::npos);
