@@ -7,6 +7,19 @@
 #include <utility>
 
 namespace heldby::symbolize {
+namespace {
+
+// The compiler's clones (split, specialised, renamed) are one function to a person and should
+// be one row in a report; the linker name still tells them apart.
+void DropCloneSuffix(std::string* name) {
+  for (const char* mark :
+       {" [clone ", ".isra.", ".part.", ".constprop.", ".cold", ".lto_priv."}) {
+    const auto at = name->find(mark);
+    if (at != std::string::npos && at > 0) name->resize(at);
+  }
+}
+
+}  // namespace
 
 std::string CapName(std::string text) {
   if (text.size() <= kMaxNameBytes) return text;
@@ -19,11 +32,17 @@ std::string CapName(std::string text) {
 std::string Demangle(const std::string& name) {
   constexpr std::size_t kMaxInputBytes = 64 * 1024;
   // Only what starts so is a function's name; __cxa_demangle would read "i" as "int".
-  if (name.size() > kMaxInputBytes || !name.starts_with("_Z")) return CapName(name);
+  if (name.size() > kMaxInputBytes || !name.starts_with("_Z")) {
+    std::string plain = name;
+    DropCloneSuffix(&plain);
+    return CapName(std::move(plain));
+  }
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> text(
       abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), &std::free);
-  return CapName(status == 0 && text != nullptr ? std::string(text.get()) : name);
+  std::string readable = status == 0 && text != nullptr ? text.get() : name;
+  DropCloneSuffix(&readable);
+  return CapName(std::move(readable));
 }
 
 }  // namespace heldby::symbolize
