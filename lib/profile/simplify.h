@@ -4,7 +4,7 @@
 // Signals  unsafe: allocates.
 // Source   what `pprof` shows by default: no arguments, no template parameters, no return type.
 //          drop_frames is matched against this form. Compared with the real `go tool pprof`,
-//          name by name, in simplify_test.cc.
+//          name by name, in tests/unit/pprof/names_test.cc.
 #pragma once
 
 #include <string>

@@ -1,0 +1,15 @@
+// ParseMaps(): whatever the text, only ranges that have an inside.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "exporters/pprof/legacy_parts.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  for (const heldby::Mapping& mapping : heldby::legacy::ParseMaps(text)) {
+    if (mapping.start >= mapping.limit) std::abort();
+  }
+  return 0;
+}
