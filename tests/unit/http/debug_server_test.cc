@@ -40,6 +40,15 @@ TEST(DebugServer, TheBoundAddressIsAnswerableAndAForeignNameIsNot) {
   }
 }
 
+TEST(DebugServer, ServesIpv6Loopback) {
+  auto server = DebugServer::Start({.listen = "[::1]:0", .token_file = "", .extra_hosts = ""});
+  ASSERT_TRUE(server) << server.status().message();
+  const std::string url = "http://[::1]:" + std::to_string(server->port());
+  EXPECT_EQ(server->address(), url);
+  EXPECT_EQ(std::system(("curl -gsf --max-time 10 -o /dev/null " + url + "/healthz").c_str()),
+            0);
+}
+
 TEST(DebugServer, ServesAUnixSocketAndRemovesItAtStop) {
   const std::string path = "/tmp/heldby-test-" + std::to_string(::getpid()) + ".sock";
   auto server = DebugServer::Start(

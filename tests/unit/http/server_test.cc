@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <memory>
@@ -268,6 +270,30 @@ TEST_F(ServerTest, StopEndsATimedProfileWithinItsBound) {
   EXPECT_EQ(ThreadsNamed("heldby-request"), 0);
   EXPECT_EQ(ThreadsNamed("heldby-http"), 0);
   server_->Stop();
+}
+
+TEST_F(ServerTest, StopAmidTrafficIsPromptAndComplete) {
+  Start();
+  std::atomic<bool> over{false};
+  std::atomic<int> answered{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] {
+      while (!over) {
+        RawClient client(port_);
+        client.Get("/debug/pprof/heap");
+        if (StatusOf(client.ReadResponse(seconds(1))) == 200) ++answered;
+        client.Get("/debug/pprof/heap?seconds=30");  // and leaves
+      }
+    });
+  }
+  while (answered < 100) std::this_thread::sleep_for(milliseconds(1));
+  const auto start = steady_clock::now();
+  server_->Stop();
+  EXPECT_LT(steady_clock::now() - start, seconds(1));
+  over = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(ThreadsNamed("heldby-request"), 0);
 }
 
 TEST_F(ServerTest, ItsThreadsBlockEverySignal) {
