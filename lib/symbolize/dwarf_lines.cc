@@ -95,7 +95,12 @@ class Unit {
 
   void Read(const std::vector<std::size_t>& wanted) {
     for (const std::size_t index : wanted) frames_[index];
-    Walk(&tree_, 0);
+    Walk(&tree_, 0, /*deep=*/false);
+    // Member functions of local classes, lambdas' among them, stand inside the function around
+    // them, which does not contain their code. Looking there means reading the whole unit.
+    const bool all_found = std::all_of(frames_.begin(), frames_.end(),
+                                       [](const auto& entry) { return !entry.second.empty(); });
+    if (!all_found) Walk(&tree_, 0, /*deep=*/true);
     for (auto& [index, frames] : frames_) {
       if (frames.empty()) frames.emplace_back();
       Dwarf_Line* row = dwarf_getsrc_die(&unit_, addresses_[index]);
@@ -114,7 +119,7 @@ class Unit {
 
  private:
   // Finds the functions; what lies between them and the unit is namespaces and classes.
-  void Walk(Dwarf_Die* parent, int depth) {
+  void Walk(Dwarf_Die* parent, int depth, bool deep) {
     Dwarf_Die child;
     if (depth > kMaxDepth || dwarf_child(parent, &child) != 0) return;
     do {
@@ -122,15 +127,22 @@ class Unit {
         case DW_TAG_subprogram:
           for (const std::size_t index : IndicesIn(&child, addresses_)) {
             const auto it = frames_.find(index);
-            if (it != frames_.end()) it->second = FramesAt(&child, addresses_[index]);
+            if (it != frames_.end() && it->second.empty()) {
+              it->second = FramesAt(&child, addresses_[index]);
+            }
           }
+          if (deep) Walk(&child, depth + 1, deep);
+          break;
+        case DW_TAG_lexical_block:
+        case DW_TAG_inlined_subroutine:
+          if (deep) Walk(&child, depth + 1, deep);
           break;
         case DW_TAG_namespace:
         case DW_TAG_class_type:
         case DW_TAG_structure_type:
         case DW_TAG_union_type:
         case DW_TAG_module:
-          Walk(&child, depth + 1);
+          Walk(&child, depth + 1, deep);
           break;
         default:
           break;

@@ -1,5 +1,6 @@
 #include "symbolize/symbolizer.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/auxv.h>
 
@@ -19,8 +20,9 @@ std::uint64_t Here() { return reinterpret_cast<std::uint64_t>(&Here) + 4; }
 
 TEST(Symbolizer, EveryLocationEndsUpInsideAMappingAndTheMainBinaryIsFirst) {
   Symbolizer symbolizer(WithHelper());
-  Profile profile = BareProfile({reinterpret_cast<std::uint64_t>(&std::malloc) + 1, Here(),
-                                 0x1234, ~std::uint64_t{0}, getauxval(AT_SYSINFO_EHDR) + 64});
+  Profile profile =
+      BareProfile({reinterpret_cast<std::uint64_t>(dlsym(RTLD_DEFAULT, "malloc")) + 1, Here(),
+                   0x1234, ~std::uint64_t{0}, getauxval(AT_SYSINFO_EHDR) + 64});
   symbolizer.Symbolize(&profile);
   for (std::size_t i = 0; i < profile.locations.size(); ++i) {
     const Mapping& mapping = MappingOf(profile, i);
