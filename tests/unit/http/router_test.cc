@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <ostream>
 #include <string>
 #include <thread>
 
@@ -36,6 +37,9 @@ struct ErrorCase {
   int status;
   const char* line;
 };
+
+// The name that ctest shows.
+void PrintTo(const ErrorCase& c, std::ostream* out) { *out << c.method << " " << c.target; }
 
 class RouterErrors : public testing::TestWithParam<ErrorCase> {};
 
