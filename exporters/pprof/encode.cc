@@ -77,8 +77,10 @@ class Encoder {
 
 void Encoder::Write(wire::Profile field, const ValueType& type) {
   protozero::pbf_builder<wire::ValueType> message(out_, field);
-  WriteText(&message, wire::ValueType::kType, type.type);
-  WriteText(&message, wire::ValueType::kUnit, type.unit);
+  // Even when both are empty: protozero takes back a message without fields, and the column
+  // would be gone while its values stay.
+  message.add_int64(wire::ValueType::kType, strings_.IndexOf(type.type));
+  message.add_int64(wire::ValueType::kUnit, strings_.IndexOf(type.unit));
 }
 
 void Encoder::Write(const Sample& sample) {

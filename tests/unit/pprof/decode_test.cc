@@ -59,6 +59,17 @@ TEST(DecodePprof, GivesBackWhatEncodePprofWasGiven) {
   EXPECT_EQ(after->doc_url, before.doc_url);
 }
 
+// Found by fuzz_decode.
+TEST(DecodePprof, AColumnWithoutNameSurvivesTheWayBack) {
+  Wire wire;
+  wire.Text("").Nested(1, {{7, 1}}).Nested(2, {{2, 5}});
+  const Result<Profile> profile = DecodePprof(wire.bytes);
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  const Result<Profile> again = DecodePprof(*EncodePprof(*profile));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->sample_types.size(), 1u);
+}
+
 TEST(DecodePprof, TakesRawBytesAsWellAsGzip) {
   const std::string bytes = *EncodePprof(MakeHeapProfile());
   const Result<Profile> profile = DecodePprof(*Gunzip(bytes, 1 << 20));
