@@ -59,7 +59,11 @@ std::string QualifiedName(Dwarf_Die* die) {
   const int count = dwarf_getscopes_die(&declaration, &scopes);
   for (int i = 1; i < count; ++i) {
     const int tag = dwarf_tag(&scopes[i]);
-    if (tag == DW_TAG_subprogram) break;
+    if (tag == DW_TAG_subprogram) {
+      // A lambda or a local class: which function it is in says most about it.
+      name = AttributeText(&scopes[i], DW_AT_name) + "::" + name;
+      break;
+    }
     if (tag != DW_TAG_namespace && tag != DW_TAG_class_type && tag != DW_TAG_structure_type &&
         tag != DW_TAG_union_type) {
       continue;

@@ -13,7 +13,7 @@ namespace heldby::symbolize {
 
 struct Frame {
   std::string name;         // for people: demangled, or qualified from DWARF
-  std::string system_name;  // as the linker knows it; equals `name` where it knows nothing
+  std::string system_name;  // as the linker knows it; empty where it knows nothing
   std::string filename;
   std::uint32_t line = 0;
   std::uint32_t start_line = 0;

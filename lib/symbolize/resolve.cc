@@ -78,7 +78,6 @@ void Improve(Frames dwarf, Frames* frames) {
       if (frame.system_name.size() > 4 * kMaxNameBytes) frame.system_name = frame.name;
     } else {
       frame.name = CapName(std::move(frame.name));
-      frame.system_name = frame.name;
     }
   }
   if (dwarf.empty()) return;

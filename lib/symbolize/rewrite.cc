@@ -99,7 +99,11 @@ class Rewriter {
   }
 
   void AddLine(const Frame& frame, Location* location) {
-    const std::string& system = frame.system_name.empty() ? frame.name : frame.system_name;
+    // Where both names are equal, pprof takes them for a linker's and cuts at the first '(' or
+    // '<', even in "operator()": then the linker's name is left out, as there is none.
+    const bool would_be_cut = frame.name.find_first_of("(<") != std::string::npos;
+    const std::string& system =
+        frame.system_name.empty() && !would_be_cut ? frame.name : frame.system_name;
     const std::uint32_t id =
         functions_.Intern({frame.name, system, frame.filename, frame.start_line});
     location->lines.push_back({FunctionId{id}, frame.line});
