@@ -69,10 +69,10 @@ std::string QualifiedName(Dwarf_Die* die) {
       continue;
     }
     const char* scope = dwarf_diename(&scopes[i]);
-    name = std::string(scope != nullptr          ? scope
-                       : tag == DW_TAG_namespace ? "(anonymous namespace)"
-                                                 : "(anonymous)") +
-           "::" + name;
+    const char* unnamed = tag == DW_TAG_namespace ? "(anonymous namespace)"
+                          : name == "operator()"  ? "{lambda}"
+                                                  : "(anonymous)";
+    name = std::string(scope != nullptr ? scope : unnamed) + "::" + name;
   }
   std::free(scopes);
   return name;
