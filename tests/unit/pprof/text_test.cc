@@ -112,8 +112,7 @@ TEST(HeapText, EqualTotalsGetOneByteMoreOfAllocation) {
 }
 
 TEST(HeapText, RefusesOtherColumns) {
-  const Result<std::string> text =
-      HeapText(Profile{}, 1);
+  const Result<std::string> text = HeapText(Profile{}, 1);
   EXPECT_EQ(text.status().code(), StatusCode::kInvalidArgument);
 }
 

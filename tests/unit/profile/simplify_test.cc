@@ -34,8 +34,9 @@ TEST(SimplifyFunctionName, OperatorsKeepTheirBrackets) {
   EXPECT_EQ(SimplifyFunctionName("operator new[](unsigned long)"), "operator new[]");
   EXPECT_EQ(SimplifyFunctionName("ns::Foo::operator unsigned long() const"),
             "ns::Foo::operator unsigned long");
-  EXPECT_EQ(SimplifyFunctionName("ns::Foo::operator std::vector<int, std::allocator<int> ><int>()"),
-            "ns::Foo::operator std::vector");
+  EXPECT_EQ(
+      SimplifyFunctionName("ns::Foo::operator std::vector<int, std::allocator<int> ><int>()"),
+      "ns::Foo::operator std::vector");
   EXPECT_EQ(SimplifyFunctionName("my_operator(int)"), "my_operator");
 }
 
