@@ -66,6 +66,13 @@ Counters ReadCounters() {
 void EnterSelf() { ++thread_slot.self_depth; }
 void LeaveSelf() { --thread_slot.self_depth; }
 
+void SeedThread(std::uint64_t seed) {
+  thread_slot.random = seed;
+  thread_slot.mean_bytes = 0;
+  thread_slot.ends_in_sample = 0;
+  thread_slot.countdown_bytes = 0;  // the next allocation draws
+}
+
 constexpr CoreApi kApi = {
     .abi = kCoreAbi,
     .describe_hooks = &Describe,
@@ -75,6 +82,7 @@ constexpr CoreApi kApi = {
     .read_counters = &ReadCounters,
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
+    .seed_thread = &SeedThread,
 };
 
 }  // namespace

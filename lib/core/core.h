@@ -57,6 +57,8 @@ struct CoreApi {
   /// Nested. Signal-safe. Between them, this thread's allocations are not sampled.
   void (*enter_self)();
   void (*leave_self)();
+  /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
+  void (*seed_thread)(std::uint64_t seed);
 };
 
 /// False in a core that another one stands before: the shared core behind an executable that

@@ -112,7 +112,7 @@ void DumpAtExit() {
   if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
 }
 
-__attribute__((constructor)) void StartCore() {
+void StartCore() {
   if (!IsTheCoreOfThisProcess()) return;
   DecideHookState();
   if (Disabled()) return;
@@ -129,3 +129,8 @@ __attribute__((constructor)) void StartCore() {
 
 }  // namespace
 }  // namespace heldby::core
+
+// With a name, so that an executable can ask the static library for it (-u).
+extern "C" __attribute__((constructor, visibility("hidden"))) void heldby_core_start() {
+  heldby::core::StartCore();
+}
