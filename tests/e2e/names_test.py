@@ -1,0 +1,47 @@
+"""Every kind of C++ function keeps a name that people can read."""
+
+import re
+import subprocess
+
+from harness import check, run
+
+EXPECTED = {
+    "a member of a class template": r"^shop::Cache<.*>::Insert\b|^shop::Cache::Insert\b",
+    "a constructor": r"^shop::Order::Order\b",
+    "a static member function": r"^shop::Order::Reload\b",
+    "a call operator": r"^shop::Order::operator\(\)",
+    "a lambda, by the function around it": r"^shop::RunLambda\b.*(lambda|operator\(\))",
+    "a std::function, by its lambda": r"^(shop::)?RunFunction\b.*(lambda|operator\(\))",
+    "a function of an unnamed namespace": r"^shop::(\(anonymous namespace\)::)?Hidden\b",
+    "the standard library": r"^std::.*(emplace|_M_emplace_hint_unique|basic_string)",
+    "the program's entry": r"^main$",
+}
+
+
+def serve(lab):
+    program = lab.compile("readable_names.cc", "readable_names", *lab.linked_flags())
+    process = lab.start([program], env=lab.env(HELDBY_SAMPLE_BYTES=1), stdin=subprocess.PIPE)
+    return process.wait_for(r"serves (\S+)")[1]
+
+
+def test_templates_lambdas_and_members_have_readable_names(lab):
+    top = lab.top(serve(lab))
+    top.check_every_frame_has_a_name()
+    for what, pattern in EXPECTED.items():
+        check(any(re.search(pattern, name) for name in top.names()),
+              f"{what}: no row matches /{pattern}/\n{top.text}")
+    for name in top.names():
+        check(not name.startswith("_Z"), f"a mangled name: {name}\n{top.text}")
+
+
+def test_every_allocation_is_counted_exactly_at_distance_one(lab):
+    kept = lab.top(serve(lab), "-focus=shop::Keep", "-hide=realloc_insert")
+    # Cache, Order::Order, Reload, operator(), two from the lambda, std::function, Hidden.
+    expected = 4000 + 5000 + 6000 + 7000 + 2 * 8000 + 9000 + 10000
+    allocated = kept.cum_of(r"\bmake_unique\b")
+    check(allocated == expected, f"Keep allocated {expected} bytes, the profile says {allocated}\n{kept.text}")
+    check(kept.cum_of(r"^main$") >= expected, f"stacks end before main\n{kept.text}")
+
+
+if __name__ == "__main__":
+    run(globals())
