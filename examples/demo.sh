@@ -99,7 +99,9 @@ show_leak() {  # URL PID
   report="$(top "$1")" || fail "go tool pprof cannot read $1"
   show "go tool pprof -top -hide='^std::' $1" <<<"$report"
   expect "the total in MB" "$(total_mb <<<"$report")" $((held_mb * 98 / 100)) $((held_mb * 102 / 100))
-  grep -q '100%.*ReadWhole' <<<"$report" || fail "ReadWhole is not at the top of the profile"
+  # Now and then a small block of the program's start is sampled, too, and stands beside it.
+  grep -Eq "^ +${held_mb}MB +(100|99[.0-9]*)% .*ReadWhole" <<<"$report" ||
+    fail "ReadWhole is not at the top of the profile"
   text "" "   The truth:     $clients clients x $file_mb MB = $held_mb MB" \
     "   The profile:   $(total_mb <<<"$report") MB" \
     "   The kernel:    $(resident_mb "$2") MB resident (VmRSS of process $2)"
@@ -132,8 +134,8 @@ leak_in_a_linked_server() {
     fail "-list does not show $held_mb MB at the line that allocates"
   show "go tool pprof -list=ReadWhole ${url}heap" < <(grep -v '^ROUTINE' <<<"$report" | head -n 6)
 
-  text "" "$held_mb MB are held by File::ReadWhole, called from DownloadHandler::ServeWhole: $clients clients" \
-    "asked for a file and never read it, and the server keeps the whole file for each of them."
+  text "" "$held_mb MB are held by File::ReadWhole, called from DownloadHandler::ServeWhole:" \
+    "$clients clients asked for a file and never read it, and the server keeps the whole file for each."
 
   heading "The clients hang up"
   stop "$stuck"
@@ -194,7 +196,8 @@ leak_in_a_program_that_knows_nothing() {
 [[ -x "$build/bin/download_server" ]] || fail "$build/bin/download_server is missing: run ./dev build"
 command -v go >/dev/null || fail "go is missing: run ./dev demo, or install golang-go"
 available_mb="$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)"
-((available_mb >= held_mb + 400)) || fail "$available_mb MB of memory are free; the demo needs $((held_mb + 400))"
+readonly needed_mb=$((held_mb + 400))  # and the file itself, in the page cache
+((available_mb >= needed_mb)) || fail "$available_mb MB of memory are free; the demo needs $needed_mb"
 
 mkdir "$PPROF_TMPDIR"
 mkfifo "$work/never_ends"
