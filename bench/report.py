@@ -1,0 +1,38 @@
+"""Runs the benchmarks and prints the table; see run.sh."""
+import argparse
+import importlib
+import pathlib
+import sys
+
+import harness
+
+NAMES = ["malloc_pair", "free_filter", "stack_capture", "clang_compile", "heap_profile"]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bench/run.sh")
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {' '.join(NAMES)}")
+    parser.add_argument("--smoke", action="store_true", help="tiny iterations: does it run?")
+    arguments = parser.parse_intermixed_args()
+    for name in arguments.names:
+        if name not in NAMES:
+            parser.error(f'unknown benchmark "{name}"; accepted: {" ".join(NAMES)}')
+
+    context = harness.Context(build=arguments.build.resolve(), smoke=arguments.smoke,
+                              root=pathlib.Path(__file__).resolve().parent.parent)
+    rows = []
+    for name in arguments.names or NAMES:
+        print(f"bench: {name}", file=sys.stderr, flush=True)
+        rows += importlib.import_module(f"bench_{name}").run(context)
+
+    table = harness.markdown(rows)
+    sys.stdout.write(table)
+    if not arguments.smoke:
+        report = context.build / "bench" / "report.md"
+        report.write_text(f"{harness.machine()}\n\n{table}")
+        print(f"bench: written to {report}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
