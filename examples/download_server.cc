@@ -7,8 +7,8 @@
 //          keeps the server waiting in send(), and the file stays in memory, once per client
 // chunked  the fix: 64 KiB at a time, however large the file and however slow the client
 //
-// All it takes to see which is which is marked USE_HELDBY; without those lines it is a server that
-// has never heard of heldby.
+// All it takes to see which is which is marked USE_HELDBY; without those lines it is a server
+// that has never heard of heldby.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -160,7 +161,8 @@ int Listen(const std::string& address) {
   in.sin_family = AF_INET;
   if (colon == std::string::npos ||
       inet_pton(AF_INET, address.substr(0, colon).c_str(), &in.sin_addr) != 1) {
-    Fail("--listen is \"" + address + "\"; accepted: an IPv4 address and a port, 127.0.0.1:8080");
+    Fail("--listen is \"" + address +
+         "\"; accepted: an IPv4 address and a port, 127.0.0.1:8080");
   }
   in.sin_port = htons(static_cast<std::uint16_t>(std::atoi(address.c_str() + colon + 1)));
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

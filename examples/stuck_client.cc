@@ -3,14 +3,15 @@
 //
 //   stuck_client --port=8080 [--count=3] [--seconds=60]
 //
-// Opens `count` connections to 127.0.0.1, sends a GET on each, says so, and sits still until the
-// time is up or its standard input is closed.
+// Opens `count` connections to 127.0.0.1, sends a GET on each, says so, and sits still until
+// the time is up or its standard input is closed.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -52,7 +53,8 @@ int main(int argc, char** argv) {
     seconds = NumberAfter(argv[i], "--seconds=", seconds);
   }
   if (port < 1 || port > 65535 || count < 1 || count > 1000) {
-    std::fprintf(stderr, "usage: stuck_client --port=1..65535 [--count=1..1000] [--seconds=N]\n");
+    std::fprintf(stderr,
+                 "usage: stuck_client --port=1..65535 [--count=1..1000] [--seconds=N]\n");
     return 2;
   }
   for (long i = 0; i < count; ++i) AskAndStopReading(static_cast<std::uint16_t>(port));

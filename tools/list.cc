@@ -1,5 +1,5 @@
-// heldby ls: served processes announce themselves with a memfd whose name is their address; here
-// they are found by looking through /proc, with no file or socket of our own in between.
+// heldby ls: served processes announce themselves with a memfd whose name is their address;
+// here they are found by looking through /proc, with no file or socket of our own in between.
 #include <dirent.h>
 #include <unistd.h>
 

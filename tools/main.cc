@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   if (command.empty()) {
     std::fputs(kUsage, stderr);
   } else {
-    std::fprintf(stderr, "heldby: unknown command \"%s\"; accepted: run, ls, convert, version, help\n",
+    std::fprintf(stderr,
+                 "heldby: unknown command \"%s\"; accepted: run, ls, convert, version, help\n",
                  std::string(command).c_str());
   }
   return 2;

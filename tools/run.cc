@@ -42,7 +42,8 @@ std::string FindCore() {
 std::string FindCommand(const std::string& name) {
   if (absl::StrContains(name, '/')) return name;
   const char* path = getenv("PATH");
-  for (absl::string_view folder : absl::StrSplit(path != nullptr ? path : "/bin:/usr/bin", ':')) {
+  for (absl::string_view folder :
+       absl::StrSplit(path != nullptr ? path : "/bin:/usr/bin", ':')) {
     const std::string candidate = absl::StrCat(folder.empty() ? "." : folder, "/", name);
     struct stat facts {};
     if (access(candidate.c_str(), X_OK) == 0 && stat(candidate.c_str(), &facts) == 0 &&
@@ -61,7 +62,8 @@ std::string Objection(const std::string& path) {
       memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
     return {};  // a script, or something execve will judge
   }
-  if (header.e_ident[EI_CLASS] != ELFCLASS64) return "is a 32-bit program; accepted: 64-bit ones";
+  if (header.e_ident[EI_CLASS] != ELFCLASS64)
+    return "is a 32-bit program; accepted: 64-bit ones";
   bool has_interpreter = false;
   for (int i = 0; i < header.e_phnum && i < 128; ++i) {
     Elf64_Phdr segment{};
@@ -70,17 +72,20 @@ std::string Objection(const std::string& path) {
     has_interpreter = has_interpreter || segment.p_type == PT_INTERP;
   }
   if (!has_interpreter) {
-    return "is statically linked, so nothing can be preloaded into it; link heldby::core_static "
+    return "is statically linked, so nothing can be preloaded into it; link "
+           "heldby::core_static "
            "into it instead";
   }
   struct stat facts {};
-  if (geteuid() != 0 && stat(path.c_str(), &facts) == 0 && (facts.st_mode & (S_ISUID | S_ISGID))) {
+  if (geteuid() != 0 && stat(path.c_str(), &facts) == 0 &&
+      (facts.st_mode & (S_ISUID | S_ISGID))) {
     return "is set-user-id or set-group-id: the system drops LD_PRELOAD for it";
   }
   // The runtime of GCC's sanitizers insists on being the first library and aborts otherwise.
   file.clear();
   file.seekg(0);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string bytes((std::istreambuf_iterator<char>(file)),
+                          std::istreambuf_iterator<char>());
   for (const char* runtime : {"libasan.so.", "libtsan.so."}) {
     if (absl::StrContains(bytes, runtime)) {
       return absl::StrCat("uses a sanitizer (", runtime, "*), which owns malloc");
@@ -102,10 +107,11 @@ int ParseSettings(const Arguments& arguments, Settings* settings) {
     absl::string_view argument(arguments[i].data(), arguments[i].size());
     if (argument == "--") return static_cast<int>(i + 1);
     if (!absl::StartsWith(argument, "-")) break;
-    std::string* value = absl::ConsumePrefix(&argument, "--listen=")         ? &settings->listen
-                         : absl::ConsumePrefix(&argument, "--sample-bytes=") ? &settings->sample_bytes
-                         : absl::ConsumePrefix(&argument, "--dump-at-exit=") ? &settings->dump_at_exit
-                                                                             : nullptr;
+    std::string* value =
+        absl::ConsumePrefix(&argument, "--listen=")         ? &settings->listen
+        : absl::ConsumePrefix(&argument, "--sample-bytes=") ? &settings->sample_bytes
+        : absl::ConsumePrefix(&argument, "--dump-at-exit=") ? &settings->dump_at_exit
+                                                            : nullptr;
     if (value == nullptr) {
       Fail(2, absl::StrCat("unknown option \"", argument,
                            "\"; accepted: --listen=, --sample-bytes=, --dump-at-exit=, --"));
@@ -147,7 +153,8 @@ int Run(const Arguments& arguments) {
   Export("HELDBY_DUMP_AT_EXIT", settings.dump_at_exit);
   setenv("HELDBY_LOG", "info", /*overwrite=*/0);  // somebody is watching: say where it serves
   const char* others = getenv("LD_PRELOAD");
-  Export("LD_PRELOAD", others != nullptr && *others != '\0' ? absl::StrCat(core, ":", others) : core);
+  Export("LD_PRELOAD",
+         others != nullptr && *others != '\0' ? absl::StrCat(core, ":", others) : core);
 
   std::vector<std::string> words(arguments.begin() + ours, arguments.end());
   std::vector<char*> argv;

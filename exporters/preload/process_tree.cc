@@ -61,7 +61,8 @@ bool InfoWanted() {
 
 void SayLine(std::string_view text) {
   // One write: lines of many processes must not mix.
-  const std::string line = absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
+  const std::string line =
+      absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
     // Nobody to tell.
   }

@@ -18,8 +18,8 @@ void SayLine(std::string_view text);
 /// taken by the tree we belong to, and nobody needs to be told.
 bool AncestorCarriesHeldby();
 
-/// Makes this process findable by `heldby ls`: a memfd whose name is the address, visible to the
-/// user in /proc/PID/fd, gone with the process, and in no file system.
+/// Makes this process findable by `heldby ls`: a memfd whose name is the address, visible to
+/// the user in /proc/PID/fd, gone with the process, and in no file system.
 void Announce(const std::string& address);
 
 }  // namespace heldby::preload

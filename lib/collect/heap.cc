@@ -15,8 +15,9 @@ namespace {
 
 constexpr std::uint64_t kObjectUnit = 4096;
 
-// Frames of allocators and of the standard library's allocation plumbing: nobody looks for them.
-// Anchored, on names without arguments; what lies on the leaf side of a match is hidden too.
+// Frames of allocators and of the standard library's allocation plumbing: nobody looks for
+// them. Anchored, on names without arguments; what lies on the leaf side of a match is hidden
+// too.
 constexpr char kDropFrames[] =
     "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc"
     "|__libc_(malloc|calloc|realloc|memalign|valloc|pvalloc)"
@@ -27,9 +28,9 @@ constexpr char kDropFrames[] =
     "|std::_Vector_base(<.*>)?::_M_allocate"
     "|std::__allocate_guarded(<.*>)?";
 
-// Synthetic frames lie in the first pages of the address space, which the kernel maps for nobody
-// (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify frames
-// by address need it, and none can be mistaken for code.
+// Synthetic frames lie in the first pages of the address space, which the kernel maps for
+// nobody (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify
+// frames by address need it, and none can be mistaken for code.
 constexpr std::uint64_t kSyntheticStart = 0x1000;
 constexpr std::uint64_t kSyntheticLimit = 0x2000;
 constexpr std::uint64_t kStackTableFull = 0x1001;
@@ -69,8 +70,10 @@ class HeapCollector {
       // A return address may be the first byte of the next function: step back into the call.
       stack.push_back(builder_.AddLocation(MappingId::kNone, site.frames[i] - 1));
     }
-    if (site.depth == 0) stack.push_back(Synthetic(kStackTableFull, "[heldby: stack table full]"));
-    if (site.truncated) stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
+    if (site.depth == 0)
+      stack.push_back(Synthetic(kStackTableFull, "[heldby: stack table full]"));
+    if (site.truncated)
+      stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
 
     const auto objects = [](std::uint64_t units) {
       return static_cast<std::int64_t>((units + kObjectUnit / 2) / kObjectUnit);

@@ -12,8 +12,8 @@
 namespace heldby::collect {
 
 /// alloc_objects, alloc_space, inuse_objects, inuse_space; a label `bytes` with the size class.
-/// Locations carry call addresses (return address - 1) and no mapping, but for the few synthetic
-/// frames, which have a mapping of their own.
+/// Locations carry call addresses (return address - 1) and no mapping, but for the few
+/// synthetic frames, which have a mapping of their own.
 Profile CollectHeap(const core::CoreApi& core);
 
 }  // namespace heldby::collect

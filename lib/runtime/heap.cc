@@ -13,7 +13,8 @@ namespace heldby {
 namespace {
 
 constexpr char kOtherCore[] =
-    "libheldby.so and libheldby-server.so are of different versions: install both from one build";
+    "libheldby.so and libheldby-server.so are of different versions: install both from one "
+    "build";
 
 }  // namespace
 
@@ -35,9 +36,9 @@ Status SetHeapSampleBytes(std::int64_t mean_bytes) {
   const core::CoreApi* core = runtime::Core();
   if (core == nullptr) return {StatusCode::kUnavailable, kOtherCore};
   if (mean_bytes < 0 || !core->set_sample_bytes(static_cast<std::uint64_t>(mean_bytes))) {
-    return {StatusCode::kInvalidArgument,
-            "heap sampling distance is " + std::to_string(mean_bytes) +
-                "; accepted: 0 (off) to 1099511627776 bytes"};
+    return {StatusCode::kInvalidArgument, "heap sampling distance is " +
+                                              std::to_string(mean_bytes) +
+                                              "; accepted: 0 (off) to 1099511627776 bytes"};
   }
   return {};
 }

@@ -39,7 +39,8 @@ TEST_F(Entries, ImpossibleSizesFailAsEverAndLeaveNoSample) {
   errno = 0;
   EXPECT_EQ(malloc(much), nullptr);
   EXPECT_EQ(errno, ENOMEM);
-  EXPECT_EQ(calloc(much, 16), nullptr);  // errno: tcmalloc and mimalloc leave it, glibc does not
+  EXPECT_EQ(calloc(much, 16),
+            nullptr);  // errno: tcmalloc and mimalloc leave it, glibc does not
   void* block = malloc(10);
   errno = 0;
   EXPECT_EQ(reallocarray(block, much, 16), nullptr);
@@ -95,7 +96,8 @@ TEST_F(Entries, ReallocKeepsTheContents) {
     for (std::size_t at = 0; at < std::min(size, next_size); ++at) {
       ASSERT_EQ(block[at], static_cast<unsigned char>(at % 251));
     }
-    for (std::size_t at = 0; at < next_size; ++at) block[at] = static_cast<unsigned char>(at % 251);
+    for (std::size_t at = 0; at < next_size; ++at)
+      block[at] = static_cast<unsigned char>(at % 251);
     size = next_size;
   }
   free(block);
@@ -131,7 +133,8 @@ TEST_F(Entries, FreeKeepsErrno) {
 // jemalloc's sized free on a block that malloc placed at a page boundary for the sampler.
 TEST_F(Entries, ASizedFreeOfASampleIsAPlainFree) {
   const Totals before = ReadTotals();
-  if (mallocx == nullptr) return;  // only jemalloc has the call; the other ways have no such risk
+  if (mallocx == nullptr)
+    return;  // only jemalloc has the call; the other ways have no such risk
   for (int i = 0; i < 100'000; ++i) sdallocx(malloc(16), 16, 0);
   EXPECT_EQ((ReadTotals() - before).live_bytes, 0);
 }

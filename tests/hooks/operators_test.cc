@@ -31,13 +31,13 @@ TEST_F(Operators, ImpossibleNewThrowsBadAlloc) {
   }
   EXPECT_THROW((void)operator new(impossible), std::bad_alloc);
   EXPECT_THROW((void)operator new[](impossible), std::bad_alloc);
-  EXPECT_THROW((void)operator new(impossible, std::align_val_t{64}), std::bad_alloc);
+  EXPECT_THROW((void)operator new (impossible, std::align_val_t{64}), std::bad_alloc);
 }
 
 TEST_F(Operators, ImpossibleNothrowNewReturnsNull) {
   EXPECT_EQ(operator new(impossible, std::nothrow), nullptr);
   EXPECT_EQ(operator new[](impossible, std::nothrow), nullptr);
-  EXPECT_EQ(operator new(impossible, std::align_val_t{64}, std::nothrow), nullptr);
+  EXPECT_EQ(operator new (impossible, std::align_val_t{64}, std::nothrow), nullptr);
 }
 
 int handler_calls = 0;
@@ -60,7 +60,7 @@ TEST_F(Operators, ZeroBytesHaveAnAddress) {
   void* b = operator new(0);
   EXPECT_NE(a, nullptr);
   EXPECT_NE(a, b);
-  operator delete(a, std::size_t{0});
+  operator delete (a, std::size_t{0});
   operator delete(b);
 }
 
@@ -88,7 +88,8 @@ TEST_F(Operators, SizedDeletesOfSamplesDoNotCorruptTheAllocator) {
 
 int Thrower(int depth) {
   std::string ballast(static_cast<std::size_t>(depth) * 10, 'x');
-  if (depth == 0) throw std::runtime_error("a message long enough to be on the heap, not inside");
+  if (depth == 0)
+    throw std::runtime_error("a message long enough to be on the heap, not inside");
   return Thrower(depth - 1) + static_cast<int>(ballast.size());
 }
 

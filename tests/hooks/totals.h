@@ -22,7 +22,8 @@ inline Totals ReadTotals() {
         sum.allocated_bytes += static_cast<double>(site.allocated_bytes);
         sum.allocated_objects += static_cast<double>(site.allocated_objects) / 4096;
         sum.live_bytes += static_cast<double>(site.allocated_bytes - site.freed_bytes);
-        sum.live_objects += static_cast<double>(site.allocated_objects - site.freed_objects) / 4096;
+        sum.live_objects +=
+            static_cast<double>(site.allocated_objects - site.freed_objects) / 4096;
       },
       &totals);
   return totals;

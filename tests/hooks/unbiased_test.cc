@@ -1,5 +1,5 @@
-// The promise of the sampler, kept by the real hooks over the real allocator: estimates of total
-// and live bytes and objects against exact counts.
+// The promise of the sampler, kept by the real hooks over the real allocator: estimates of
+// total and live bytes and objects against exact counts.
 //
 // An allocation of s bytes is seen with p = 1 - exp(-(s+1)/T) and stands for s/p bytes, 1/p
 // objects: variance s^2 (1-p)/p and (1-p)/p. Tolerance 5 sigma (false alarm 6e-7 a comparison);
@@ -89,7 +89,8 @@ void ExpectWithinSigmas(const Totals& seen, const Workload& work) {
     EXPECT_NEAR(estimate, truth, kSigmas * std::sqrt(std::max(variance, 0.0)) + 1) << what;
   };
   near(seen.allocated_bytes, work.total().bytes, work.total().variance_bytes, "total bytes");
-  near(seen.allocated_objects, work.total().objects, work.total().variance_objects, "total objects");
+  near(seen.allocated_objects, work.total().objects, work.total().variance_objects,
+       "total objects");
   near(seen.live_bytes, work.live().bytes, work.live().variance_bytes, "live bytes");
   near(seen.live_objects, work.live().objects, work.live().variance_objects, "live objects");
 }
@@ -194,7 +195,8 @@ TEST_F(Unbiased, EveryFormOfNewAndDelete) {
       work.Add(operator new(size), size, [](void* p, std::size_t) { operator delete(p); });
       work.Add(operator new(size), size, [](void* p, std::size_t n) { operator delete(p, n); });
       work.Add(operator new[](size), size, [](void* p, std::size_t) { operator delete[](p); });
-      work.Add(operator new[](size), size, [](void* p, std::size_t n) { operator delete[](p, n); });
+      work.Add(operator new[](size), size,
+               [](void* p, std::size_t n) { operator delete[](p, n); });
       work.Add(operator new(size, std::nothrow), size,
                [](void* p, std::size_t) { operator delete(p, std::nothrow); });
       work.Add(operator new[](size, std::nothrow), size,

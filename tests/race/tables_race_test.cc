@@ -39,7 +39,8 @@ TEST(LiveTableRace, AReaderNeverSeesARecordOfAnotherBlock) {
   OnThreads([&](int t) {
     for (int i = 0; i < kRounds; ++i) {
       // Few buckets and own addresses: slots change hands between threads all the time.
-      const std::uintptr_t address = 0x10000u + 0x1000u * static_cast<unsigned>(i % 40 * kThreads + t);
+      const std::uintptr_t address =
+          0x10000u + 0x1000u * static_cast<unsigned>(i % 40 * kThreads + t);
       LiveSample sample;
       sample.size_bytes = address * 3;
       sample.weight_bytes = address * 5;

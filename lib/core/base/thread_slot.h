@@ -23,6 +23,8 @@ struct ThreadSlot {
   std::uint64_t mean_bytes;      // the distance the countdown was drawn with; 0: none was
   std::uint32_t self_depth;      // > 0: inside the profiler; nothing is sampled
   std::uint32_t ends_in_sample;  // 0: the countdown ends in a check of the settings only
+  std::uintptr_t stack_low;      // pages of this thread's stack known to be readable:
+  std::uintptr_t stack_high;     // [stack_low, stack_high)
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

@@ -1,6 +1,6 @@
 // core/stack/capture.h - the stack of the calling thread, as return addresses.
 //
-// Threads  any.   Signals  see the .cc of the unwinder in use.   Allocates  never.
+// Threads  any.   Signals  safe.   Allocates  never.   Locks  none.
 // Units    return addresses, innermost first; subtract one to land inside the call.
 #pragma once
 

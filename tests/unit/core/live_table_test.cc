@@ -83,7 +83,8 @@ TEST(LiveTable, FullTableDropsCountsAndKeepsWhatItHas) {
   LiveTable table;
   std::uintptr_t address = 0x1000;
   std::uint64_t inserted = 0;
-  for (; table.dropped() < 1000; address += 4096) inserted += table.Insert(address, SampleOf(1));
+  for (; table.dropped() < 1000; address += 4096)
+    inserted += table.Insert(address, SampleOf(1));
   EXPECT_GT(inserted, 1'500'000u);
   EXPECT_EQ(table.live(), inserted);
 

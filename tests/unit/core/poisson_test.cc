@@ -9,9 +9,9 @@
 namespace heldby::core {
 namespace {
 
-// Every test starts a "thread" of its own: a slot with a fixed seed. With 5 sigma on each side the
-// false-alarm rate of one comparison is 6e-7; about 100 comparisons: 6e-5 in all - and as seeds
-// are fixed, a test that passes once passes always.
+// Every test starts a "thread" of its own: a slot with a fixed seed. With 5 sigma on each side
+// the false-alarm rate of one comparison is 6e-7; about 100 comparisons: 6e-5 in all - and as
+// seeds are fixed, a test that passes once passes always.
 constexpr double kSigmas = 5;
 
 class Thread {
@@ -34,7 +34,8 @@ TEST(PoissonClock, AnAllocationIsSeenWithProbabilityOneMinusExp) {
   for (const std::uint64_t mean : {512ull, 65536ull, 524288ull, 8ull << 20}) {
     const PoissonClock clock(mean);
     Thread thread(clock, 42 + mean);
-    for (const std::uint64_t size : {0ull, 1ull, 100ull, 4096ull, 100'000ull, 1ull << 20, 64ull << 20}) {
+    for (const std::uint64_t size :
+         {0ull, 1ull, 100ull, 4096ull, 100'000ull, 1ull << 20, 64ull << 20}) {
       const double p = -std::expm1(-static_cast<double>(size + 1) / static_cast<double>(mean));
       const int trials = p < 1e-3 ? 4'000'000 : 200'000;
       int seen = 0;
@@ -126,7 +127,8 @@ TEST(PoissonClock, EstimatesStayUnbiasedWhileTheMeanChanges) {
 
 TEST(WeightOf, IsTheReciprocalOfTheProbability) {
   // S = T: charged T + 1; 1 / (1 - exp(-1)) = 1.58198 by hand.
-  EXPECT_NEAR(static_cast<double>(WeightOf(524288, 524288).objects) / kObjectUnit, 1.58198, 1e-3);
+  EXPECT_NEAR(static_cast<double>(WeightOf(524288, 524288).objects) / kObjectUnit, 1.58198,
+              1e-3);
   EXPECT_NEAR(static_cast<double>(WeightOf(524288, 524288).bytes), 829412, 2);
   EXPECT_NEAR(static_cast<double>(WeightOf(64 << 20, 524288).bytes), 64 << 20, 1);
   EXPECT_NEAR(static_cast<double>(WeightOf(16, 524288).bytes), 16 * 524288.0 / 17, 16);

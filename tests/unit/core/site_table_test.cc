@@ -61,7 +61,8 @@ TEST(SiteTable, SitesBeyondItsCapacityAreCountedTogetherUnderNoStack) {
   std::uint64_t without_stack = 0;
   table->Visit(
       [](void* context, StackId id, std::uint64_t, const SiteTotals& totals) {
-        if (id == StackId::kNoStack) *static_cast<std::uint64_t*>(context) = totals.allocated_bytes;
+        if (id == StackId::kNoStack)
+          *static_cast<std::uint64_t*>(context) = totals.allocated_bytes;
       },
       &without_stack);
   EXPECT_EQ(without_stack, 64u);

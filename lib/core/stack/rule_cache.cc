@@ -1,0 +1,49 @@
+#include "core/stack/rule_cache.h"
+
+#include <string.h>
+
+namespace heldby::core {
+namespace {
+
+// A word: kind + 1 (never 0, so that an empty entry matches no key) | frame_saved_at |
+// cfa_offset.
+std::uint64_t Pack(const Rule& rule) {
+  return (static_cast<std::uint64_t>(rule.kind) + 1) << 48 |
+         static_cast<std::uint64_t>(static_cast<std::uint16_t>(rule.frame_saved_at)) << 32 |
+         static_cast<std::uint32_t>(rule.cfa_offset);
+}
+
+}  // namespace
+
+std::uint64_t RuleCache::KeyOf(const Module& module, std::uintptr_t pc) {
+  std::uint64_t table_facts;  // encoded distance of .eh_frame and number of functions
+  memcpy(&table_facts, module.eh_frame_hdr + 4, sizeof(table_facts));
+  const std::uint64_t of_module =
+      (table_facts ^ reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr)) *
+      0x9e3779b97f4a7c15u;
+  const std::uint64_t mixed = (pc ^ of_module) * 0xff51afd7ed558ccdu;
+  return mixed ^ (mixed >> 32);
+}
+
+bool RuleCache::Find(std::uint64_t key, Rule* rule) const {
+  const Entry& entry = entries_[key % kEntries];
+  const std::uint64_t value = entry.value.load(std::memory_order_relaxed);
+  if ((entry.check.load(std::memory_order_relaxed) ^ value) != key || value == 0) return false;
+  rule->kind = static_cast<Rule::Kind>((value >> 48) - 1);
+  rule->frame_saved_at = static_cast<std::int16_t>(value >> 32);
+  rule->cfa_offset = static_cast<std::int32_t>(value);
+  return true;
+}
+
+void RuleCache::Remember(std::uint64_t key, const Rule& rule) {
+  if (rule.kind == Rule::Kind::kExpression || rule.frame_expression.size != 0 ||
+      rule.frame_saved_at != static_cast<std::int16_t>(rule.frame_saved_at)) {
+    return;
+  }
+  const std::uint64_t value = Pack(rule);
+  Entry& entry = entries_[key % kEntries];
+  entry.value.store(value, std::memory_order_relaxed);
+  entry.check.store(key ^ value, std::memory_order_relaxed);
+}
+
+}  // namespace heldby::core
