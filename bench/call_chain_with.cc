@@ -1,0 +1,2 @@
+#define CHAIN CallWithFramePointers
+#include "bench/call_chain.inc"

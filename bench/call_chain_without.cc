@@ -1,0 +1,2 @@
+#define CHAIN CallWithoutFramePointers
+#include "bench/call_chain.inc"
