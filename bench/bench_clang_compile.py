@@ -1,0 +1,80 @@
+"""Budgets: clang++ -O2 -c of a template-heavy file with heldby preloaded over glibc takes
+<= 1.01x the user time and <= 6 MB more at its peak. A compiler is the worst of hosts: it
+allocates all the time, keeps nearly all of it, and is done in seconds."""
+import os
+import subprocess
+import tempfile
+
+import harness
+from harness import Contestant, Row
+
+RATIO = 1.01
+PEAK_MB = 6
+MB = 1 << 20
+
+JEMALLOC = "libjemalloc.so.2"
+
+
+def field_for(context, scratch):
+    # -O0 and the front end alone are enough to see that every contestant runs.
+    what = ["-fsyntax-only", "-DHELDBY_BENCH_SIZE=1"] if context.smoke else ["-O2"]
+    command = ["clang++", "-std=c++20", *what, "-c", str(context.root / "bench/template_heavy.cc"),
+               "-o", os.path.join(scratch, "out.o")]
+    return [
+        Contestant("glibc", command),
+        Contestant("heldby", command, {"LD_PRELOAD": context.preload}),
+        Contestant("jemalloc", command, {"LD_PRELOAD": JEMALLOC}),
+        Contestant("jemalloc prof:true", command,
+                   {"LD_PRELOAD": JEMALLOC, "MALLOC_CONF": "prof:true,lg_prof_sample:19"}),
+    ]
+
+
+def samples_in_dump(context, command, scratch):
+    """Samples alive at the exit of one more run: rows of the profile it leaves."""
+    pattern = os.path.join(scratch, "heap.%p.pb.gz")
+    Contestant("heldby, dump", command, {"LD_PRELOAD": context.preload,
+                                         "HELDBY_DUMP_AT_EXIT": pattern}).output()
+    dumps = [name for name in os.listdir(scratch) if name.startswith("heap.")]
+    if not dumps:
+        return "no dump"
+    raw = subprocess.run(["go", "tool", "pprof", "-raw", os.path.join(scratch, dumps[0])],
+                         text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    # "Samples:", one line of column names, then "a b c d: locations" until "Locations".
+    rows = raw.partition("Samples:\n")[2].partition("\nLocations")[0].splitlines()[1:]
+    sites = sum(1 for row in rows if ":" in row and "bytes:" not in row)
+    return f"{sites} allocation sites"
+
+
+def run(context):
+    with tempfile.TemporaryDirectory() as scratch:
+        field = field_for(context, scratch)
+        taken = harness.rounds(field, 1 if context.smoke else 9, harness.usage_of)
+        seconds = {name: [s for s, _ in values] for name, values in taken.items()}
+        peaks = {name: [b for _, b in values] for name, values in taken.items()}
+        seen = "" if context.smoke else samples_in_dump(context, field[0].command, scratch)
+
+    def more_mb(name, base):
+        return harness.median_difference(peaks[name], peaks[base]) / MB
+
+    ours = harness.median_ratio(seconds["heldby"], seconds["glibc"])
+    theirs = harness.median_ratio(seconds["jemalloc prof:true"], seconds["jemalloc"])
+    ratios = [a / b for a, b in zip(seconds["heldby"], seconds["glibc"], strict=True)]
+    ours_mb = more_mb("heldby", "glibc")
+    theirs_mb = more_mb("jemalloc prof:true", "jemalloc")
+    return [
+        Row(what="clang++ -O2 -c, preloaded over glibc: user time",
+            ours=f"{harness.median(seconds['heldby']):.2f} s" + (f", {seen}" if seen else ""),
+            peers=f"glibc {harness.median(seconds['glibc']):.2f} s; jemalloc "
+                  f"{harness.median(seconds['jemalloc']):.2f} s, with prof "
+                  f"{harness.median(seconds['jemalloc prof:true']):.2f} s",
+            comparison=f"{ours:.3f}x (quartiles ±{harness.spread(ratios):.3f}); "
+                       f"jemalloc prof {theirs:.3f}x",
+            budget=f"{RATIO}x", met=ours <= RATIO),
+        Row(what="clang++ -O2 -c, preloaded over glibc: peak resident",
+            ours=f"{harness.median(peaks['heldby']) / MB:.1f} MB",
+            peers=f"glibc {harness.median(peaks['glibc']) / MB:.1f} MB; jemalloc "
+                  f"{harness.median(peaks['jemalloc']) / MB:.1f} MB, with prof "
+                  f"{harness.median(peaks['jemalloc prof:true']) / MB:.1f} MB",
+            comparison=f"{ours_mb:+.1f} MB; jemalloc prof {theirs_mb:+.1f} MB",
+            budget=f"+{PEAK_MB} MB", met=ours_mb <= PEAK_MB),
+    ]
