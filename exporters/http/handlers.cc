@@ -39,14 +39,14 @@ Response Encoded(std::string_view filename, const Profile& profile) {
   return DownloadReply(filename, *std::move(bytes));
 }
 
-Response Delta(const ProfileEntry& entry, std::int64_t seconds,
+Response Delta(const ProfileEntry& entry, const TakeOptions& options, std::int64_t seconds,
                const std::function<bool()>& cancelled) {
-  const auto before = entry.take();
+  const auto before = entry.take(options);
   if (!before) return ErrorReply(500, "failed to collect profile");
   if (!WaitFor(std::chrono::seconds(seconds), cancelled)) {
     return ErrorReply(500, "context canceled");
   }
-  const auto after = entry.take();
+  const auto after = entry.take(options);
   if (!after) return ErrorReply(500, "failed to collect profile");
   auto delta = Diff(*after, *before);
   if (!delta) return ErrorReply(500, "failed to compute delta");
@@ -138,6 +138,7 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
 Response NamedProfile(const ProfileEntry& entry, const Query& query,
                       const std::function<bool()>& cancelled) {
   const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
+  const TakeOptions options = {.all_frames = query.Get("frames") == "all"};
   if (const std::string_view text = query.Get("seconds"); !text.empty()) {
     const auto seconds = ParseInteger(text);
     if (!seconds || *seconds <= 0) {
@@ -147,9 +148,9 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
       return ErrorReply(400, "\"seconds\" parameter is not supported for this profile type");
     }
     if (debug != 0) return ErrorReply(400, "seconds and debug params are incompatible");
-    return Delta(entry, std::min(*seconds, kMaxSeconds), cancelled);
+    return Delta(entry, options, std::min(*seconds, kMaxSeconds), cancelled);
   }
-  const auto profile = entry.take();
+  const auto profile = entry.take(options);
   if (!profile) {
     return ErrorReply(500, Concat("failed to collect profile: ", profile.status().message()));
   }

@@ -37,8 +37,8 @@ std::string NotCollected(std::string_view what) {
                 ": the profile is empty by design, whatever the program does.");
 }
 
-Result<Profile> TakeHeap() {
-  auto heap = SnapshotHeap();
+Result<Profile> TakeHeap(const TakeOptions& options) {
+  auto heap = SnapshotHeap({.all_frames = options.all_frames});
   if (heap || heap.status().code() != StatusCode::kUnavailable) return heap;
   return Empty({{"alloc_objects", "count"},
                 {"alloc_space", "bytes"},
@@ -48,28 +48,25 @@ Result<Profile> TakeHeap() {
                Concat("The heap is not being sampled: ", heap.status().message()));
 }
 
-Result<Profile> TakeAllocs() {
-  auto heap = TakeHeap();
+Result<Profile> TakeAllocs(const TakeOptions& options) {
+  auto heap = TakeHeap(options);
   if (heap) heap->default_sample_type = "alloc_space";
   return heap;
 }
 
-std::size_t CountHeap() {
-  const auto heap = SnapshotHeap();
-  return heap ? heap->samples.size() : 0;
-}
+std::size_t CountHeap() { return static_cast<std::size_t>(ReadHeapCounters().sites); }
 
-Result<Profile> TakeGoroutine() {
+Result<Profile> TakeGoroutine(const TakeOptions&) {
   return Empty({{"goroutine", "count"}}, {"goroutine", "count"}, 1,
                NotCollected("tasks or threads"));
 }
 
-Result<Profile> TakeThreadCreate() {
+Result<Profile> TakeThreadCreate(const TakeOptions&) {
   return Empty({{"threadcreate", "count"}}, {"threadcreate", "count"}, 1,
                NotCollected("thread creation"));
 }
 
-Result<Profile> TakeContention() {
+Result<Profile> TakeContention(const TakeOptions&) {
   return Empty({{"contentions", "count"}, {"delay", "nanoseconds"}}, {"contentions", "count"},
                1, NotCollected("lock contention"));
 }
@@ -83,6 +80,20 @@ Result<std::string> TextOfHeap(const Profile& profile) {
   trailer.push_back(Concat("allocator = ", hooks.allocator));
   if (!hooks.reason.empty()) trailer.push_back(Concat("reason = ", hooks.reason));
   trailer.push_back(Concat("sample_bytes = ", HeapSampleBytes()));
+  const HeapCounters counters = ReadHeapCounters();
+  const std::pair<const char*, std::int64_t> counted[] = {
+      {"sites", counters.sites},
+      {"live_samples", counters.live_samples},
+      {"samples_total", counters.samples_total},
+      {"dropped_samples_total", counters.dropped_samples_total},
+      {"dropped_stacks_total", counters.dropped_stacks_total},
+      {"dropped_sites_total", counters.dropped_sites_total},
+      {"truncated_stacks_total", counters.truncated_stacks_total},
+      {"stale_samples_total", counters.stale_samples_total},
+      {"untracked_samples_total", counters.untracked_samples_total},
+      {"table_bytes", counters.table_bytes},
+  };
+  for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) == 0) {

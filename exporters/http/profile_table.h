@@ -16,13 +16,17 @@
 
 namespace heldby::http {
 
+struct TakeOptions {
+  bool all_frames = false;  // frames=all: keep the allocator's and the standard library's
+};
+
 struct ProfileEntry {
   std::string_view name;         // the last part of the path; safe inside a quoted header
   std::string_view description;  // one sentence for the index page
   /// Scrapers mark a target as down on anything but 200, so `take` answers with an empty
   /// profile and a comment where it has nothing to say; an error is a bug or memory running
   /// out.
-  Result<Profile> (*take)();
+  Result<Profile> (*take)(const TakeOptions& options);
   /// Distinct entries right now, for the index page. Entries that share a function share the
   /// call.
   std::size_t (*count)();

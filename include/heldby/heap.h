@@ -30,13 +30,39 @@ struct HeapHooks {
 /// Changes the distance while running. What is already sampled keeps the weight it was taken
 /// with, and a thread takes the new distance at its next check, at most 1 MiB of allocation
 /// later: totals stay unbiased throughout.
+///
 /// kInvalidArgument  negative, or above 1 TiB.
 Status SetHeapSampleBytes(std::int64_t mean_bytes);
 
+struct HeapSnapshotOptions {
+  /// By default the frames of the allocator and of the standard library that lie on top of a
+  /// stack are left out, as Go leaves out its runtime's, so that the first frame is the code
+  /// that asked for memory: its own line, not std::vector's. True keeps them.
+  bool all_frames = false;
+};
+
 /// Everything sampled so far, merged by stack and block size: alloc_objects, alloc_space,
 /// inuse_objects, inuse_space, in Go's order and units. Other threads keep allocating
-/// meanwhile: a window, not an instant. kUnavailable  the hooks are not active; the message is
-/// HeapHooks::reason.
-[[nodiscard]] Result<Profile> SnapshotHeap();
+/// meanwhile: a window, not an instant.
+///
+/// kUnavailable        the hooks are not active; the message is HeapHooks::reason
+/// kResourceExhausted  no memory for the profile
+[[nodiscard]] Result<Profile> SnapshotHeap(const HeapSnapshotOptions& options = {});
+
+/// What the sampler counted; `_total` only grow. Anything dropped makes totals too low, or puts
+/// them under a synthetic frame that says so.
+struct HeapCounters {
+  std::int64_t sites = 0;         // distinct stacks and sizes so far
+  std::int64_t live_samples = 0;  // now
+  std::int64_t samples_total = 0;
+  std::int64_t dropped_samples_total = 0;    // table of live samples full
+  std::int64_t dropped_stacks_total = 0;     // stack table full: counted without a stack
+  std::int64_t dropped_sites_total = 0;      // site table full: counted under one site
+  std::int64_t truncated_stacks_total = 0;   // deeper than 128 frames, or not unwindable
+  std::int64_t stale_samples_total = 0;      // freed past the hooks, found out on reuse
+  std::int64_t untracked_samples_total = 0;  // could not be placed where free() sees them
+  std::int64_t table_bytes = 0;              // mapped for the sampler's tables, now
+};
+[[nodiscard]] HeapCounters ReadHeapCounters();
 
 }  // namespace heldby

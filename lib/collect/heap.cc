@@ -4,6 +4,7 @@
 
 #include <array>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,18 +16,11 @@ namespace {
 
 constexpr std::uint64_t kObjectUnit = 4096;
 
-// Frames of allocators and of the standard library's allocation plumbing: nobody looks for
-// them. Anchored, on names without arguments; what lies on the leaf side of a match is hidden
-// too.
-constexpr char kDropFrames[] =
+// Only what is always a leaf: pprof cuts at the match nearest the root (profile/trim.h does the
+// rest, where names are known).
+constexpr std::string_view kDropFrames =
     "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc"
-    "|__libc_(malloc|calloc|realloc|memalign|valloc|pvalloc)"
-    "|operator new(\\[\\])?"
-    "|tc_.*|tcmalloc::.*|MallocHook::.*"
-    "|std::(__new_allocator|allocator|allocator_traits)(<.*>)?::allocate"
-    "|__gnu_cxx::new_allocator(<.*>)?::allocate"
-    "|std::_Vector_base(<.*>)?::_M_allocate"
-    "|std::__allocate_guarded(<.*>)?";
+    "|operator new(\\[\\])?|tc_(malloc|new|newarray|memalign).*";
 
 // Synthetic frames lie in the first pages of the address space, which the kernel maps for
 // nobody (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify
@@ -52,7 +46,7 @@ class HeapCollector {
     header.time_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
     header.period_type = {"space", "bytes"};
     header.period = static_cast<std::int64_t>(core_.sample_bytes());
-    header.drop_frames = kDropFrames;
+    header.drop_frames = std::string(kDropFrames);
     core_.visit_heap_sites(&OnSite, this);
     AddDropComments();
     return std::move(builder_).Build();

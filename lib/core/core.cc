@@ -51,7 +51,8 @@ void VisitHeapSites(void (*visit)(void*, const HeapSite&), void* context) {
 
 Counters ReadCounters() {
   const HeapSampler& sampler = heap_sampler;
-  return {.samples_total = sampler.samples(),
+  return {.sites = sampler.sites().size(),
+          .samples_total = sampler.samples(),
           .live_samples = sampler.live().live(),
           .dropped_samples_total = sampler.live().dropped(),
           .dropped_stacks_total = sampler.stacks().dropped(),

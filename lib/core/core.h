@@ -35,6 +35,7 @@ struct HeapSite {
 
 /// Everything that is counted, drops above all. Monotonic unless named otherwise.
 struct Counters {
+  std::uint64_t sites;  // so far
   std::uint64_t samples_total;
   std::uint64_t live_samples;             // now
   std::uint64_t dropped_samples_total;    // live table full

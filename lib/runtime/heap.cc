@@ -7,6 +7,7 @@
 #include "collect/heap.h"
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
+#include "profile/trim.h"
 #include "runtime/core_access.h"
 
 namespace heldby {
@@ -43,7 +44,7 @@ Status SetHeapSampleBytes(std::int64_t mean_bytes) {
   return {};
 }
 
-Result<Profile> SnapshotHeap() {
+Result<Profile> SnapshotHeap(const HeapSnapshotOptions& options) {
   UnsampledScope unsampled;
   const core::CoreApi* core = runtime::Core();
   if (core == nullptr) return Status(StatusCode::kUnavailable, kOtherCore);
@@ -52,11 +53,31 @@ Result<Profile> SnapshotHeap() {
   try {
     Profile profile = collect::CollectHeap(*core);
     SymbolizeProfile(&profile);
+    if (!options.all_frames) TrimAllocationFrames(&profile);
     return profile;
   } catch (const std::exception& error) {  // bad_alloc above all
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot build the heap profile: ") + error.what());
   }
+}
+
+HeapCounters ReadHeapCounters() {
+  HeapCounters result;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) return result;
+  const core::Counters counters = core->read_counters();
+  const auto as_signed = [](std::uint64_t value) { return static_cast<std::int64_t>(value); };
+  result.sites = as_signed(counters.sites);
+  result.live_samples = as_signed(counters.live_samples);
+  result.samples_total = as_signed(counters.samples_total);
+  result.dropped_samples_total = as_signed(counters.dropped_samples_total);
+  result.dropped_stacks_total = as_signed(counters.dropped_stacks_total);
+  result.dropped_sites_total = as_signed(counters.dropped_sites_total);
+  result.truncated_stacks_total = as_signed(counters.truncated_stacks_total);
+  result.stale_samples_total = as_signed(counters.stale_samples_total);
+  result.untracked_samples_total = as_signed(counters.untracked_samples_total);
+  result.table_bytes = as_signed(counters.table_bytes);
+  return result;
 }
 
 }  // namespace heldby

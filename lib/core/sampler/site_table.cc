@@ -37,7 +37,10 @@ SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes) {
   for (;;) {
     site->next = head;
     const std::uint32_t seen = head;
-    if (bucket.compare_exchange_strong(head, at, std::memory_order_acq_rel)) return SiteId{at};
+    if (bucket.compare_exchange_strong(head, at, std::memory_order_acq_rel)) {
+      size_.fetch_add(1, std::memory_order_relaxed);
+      return SiteId{at};
+    }
     if (std::uint32_t found = Search(head, seen, stack, size_class)) return SiteId{found};
   }
 }

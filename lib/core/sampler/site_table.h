@@ -58,6 +58,7 @@ class SiteTable {
 
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
   std::size_t used_bytes() const { return arena_.used_bytes(); }
+  std::uint64_t size() const { return size_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr std::size_t kBuckets = 1 << 13;
@@ -83,6 +84,7 @@ class SiteTable {
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};
   Site other_{};  // SiteId{0}: where sites go that no longer fit
   std::atomic<std::uint64_t> dropped_{0};
+  std::atomic<std::uint64_t> size_{0};
 };
 
 }  // namespace heldby::core

@@ -38,7 +38,7 @@ inline Profile OneStack(std::vector<ValueType> types, std::vector<std::int64_t> 
   return profile;
 }
 
-inline Result<Profile> TakeSampleHeap() {
+inline Result<Profile> TakeSampleHeap(const TakeOptions&) {
   const std::int64_t bytes = g_sample_heap_bytes.load();
   Profile profile = OneStack({{"alloc_objects", "count"},
                               {"alloc_space", "bytes"},
@@ -50,14 +50,14 @@ inline Result<Profile> TakeSampleHeap() {
   return profile;
 }
 
-inline Result<Profile> TakeSampleCustom() {
+inline Result<Profile> TakeSampleCustom(const TakeOptions&) {
   Profile profile = OneStack({{"files", "count"}}, {3});
   profile.period_type = {"files", "count"};
   profile.period = 1;
   return profile;
 }
 
-inline Result<Profile> TakeBroken() { return Status(StatusCode::kInternal, "table is torn"); }
+inline Result<Profile> TakeBroken(const TakeOptions&) { return Status(StatusCode::kInternal, "table is torn"); }
 
 inline Result<std::string> SampleText(const Profile& profile) {
   return "text of " + std::to_string(profile.samples.size()) + " samples\n";

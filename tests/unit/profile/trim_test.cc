@@ -1,0 +1,124 @@
+#include "profile/trim.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "profile/builder.h"
+#include "profile/validate.h"
+
+namespace heldby {
+namespace {
+
+// A stack is a list of locations, a location a list of function names, innermost first.
+using Stack = std::vector<std::vector<std::string>>;
+
+class Heap {
+ public:
+  Heap() : builder_(std::vector<ValueType>{{"inuse_space", "bytes"}}) {
+    builder_.AddMapping({.start = 0x1000, .limit = 0x100000, .filename = "/bin/app",
+                         .has_functions = true});
+  }
+  // Equal locations get equal addresses.
+  void Add(const Stack& stack, std::int64_t bytes) {
+    std::vector<LocationId> ids;
+    for (const std::vector<std::string>& names : stack) {
+      std::vector<Line> lines;
+      std::size_t address = 0x1000;
+      for (const std::string& name : names) {
+        lines.push_back({.function = builder_.AddFunction(name), .line = 7});
+        for (const char c : name) address = (address * 31 + static_cast<unsigned char>(c)) % 0xf0000;
+      }
+      ids.push_back(builder_.AddLocation(MappingId{1}, 0x1000 + address, lines));
+    }
+    builder_.AddSample(ids, {{bytes}});
+  }
+  Profile Trimmed() {
+    builder_.header().time_ns = 1;
+    builder_.header().period_type = {"space", "bytes"};
+    builder_.header().period = 1;
+    Profile profile = std::move(builder_).Build();
+    TrimAllocationFrames(&profile);
+    return profile;
+  }
+
+ private:
+  ProfileBuilder builder_;
+};
+
+Stack StackOf(const Profile& profile, std::size_t sample) {
+  Stack stack;
+  for (const LocationId id : profile.samples[sample].stack) {
+    stack.emplace_back();
+    for (const Line& line : profile.locations[static_cast<std::size_t>(id) - 1].lines) {
+      stack.back().push_back(profile.functions[static_cast<std::size_t>(line.function) - 1].name);
+    }
+  }
+  return stack;
+}
+
+TEST(TrimAllocationFrames, AStackBeginsWithTheCodeThatAskedForMemory) {
+  Heap heap;
+  heap.Add({{"operator new(unsigned long)"},
+            {"std::__new_allocator<char>::allocate(unsigned long, void const*)",
+             "std::vector<char, std::allocator<char> >::vector(unsigned long)", "File::ReadWhole()"},
+            {"main"}},
+           100);
+  const Profile profile = heap.Trimmed();
+  ASSERT_EQ(profile.samples.size(), 1u);
+  EXPECT_EQ(StackOf(profile, 0), (Stack{{"File::ReadWhole()"}, {"main"}}));
+}
+
+TEST(TrimAllocationFrames, AHostsOwnAllocatorStays) {
+  Heap heap;
+  heap.Add({{"malloc"}, {"Pool::allocate(unsigned long)"},
+            {"std::allocator_traits<Pool>::allocate(Pool&, unsigned long)", "Table::Grow()"}},
+           1);
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0)[0], std::vector<std::string>{"Pool::allocate(unsigned long)"});
+}
+
+TEST(TrimAllocationFrames, FramesOfStdFurtherDownStay) {
+  Heap heap;
+  heap.Add({{"Leaf()"}, {"std::function<void ()>::operator()() const", "Caller()"}}, 1);
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0).size(), 2u);
+  Heap again;
+  again.Add({{"Leaf()"}, {"std::thread::_Invoker<int>::_M_invoke()"}}, 1);
+  EXPECT_EQ(StackOf(again.Trimmed(), 0).size(), 2u);
+}
+
+TEST(TrimAllocationFrames, AStackOfNothingElseIsLeftWhole) {
+  Heap heap;
+  heap.Add({{"malloc"}, {"std::locale::locale()"}}, 1);
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0), (Stack{{"malloc"}, {"std::locale::locale()"}}));
+}
+
+TEST(TrimAllocationFrames, SamplesThatBecomeEqualAreOne) {
+  Heap heap;
+  heap.Add({{"std::string::append(char const*)"}, {"Build()"}}, 10);
+  heap.Add({{"std::string::_M_create(unsigned long)"}, {"Build()"}}, 5);
+  const Profile profile = heap.Trimmed();
+  ASSERT_EQ(profile.samples.size(), 1u);
+  EXPECT_EQ(profile.samples[0].values[0], 15);
+}
+
+// Scrapers identify frames by address: an address that is cut in one stack is cut in all.
+TEST(TrimAllocationFrames, EveryAddressKeepsOneMeaning) {
+  Heap heap;
+  const std::vector<std::string> wrapped = {"std::function<void ()>::operator()() const", "Caller()"};
+  heap.Add({{"malloc"}, wrapped}, 1);
+  heap.Add({{"Callback()"}, wrapped}, 1);
+  const Profile profile = heap.Trimmed();
+  const Status valid = ValidateProfile(profile);
+  EXPECT_TRUE(valid.ok()) << valid.message();
+  EXPECT_EQ(StackOf(profile, 1), (Stack{{"Callback()"}, {"Caller()"}}));
+}
+
+TEST(TrimAllocationFrames, FramesWithoutNamesStay) {
+  Heap heap;
+  heap.Add({{}, {"main"}}, 1);
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0).size(), 2u);
+}
+
+}  // namespace
+}  // namespace heldby
