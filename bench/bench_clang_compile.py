@@ -2,6 +2,7 @@
 <= 1.01x the user time and <= 6 MB more at its peak. A compiler is the worst of hosts: it
 allocates all the time, keeps nearly all of it, and is done in seconds."""
 import os
+import re
 import subprocess
 import tempfile
 
@@ -16,10 +17,10 @@ JEMALLOC = "libjemalloc.so.2"
 
 
 def field_for(context, scratch):
-    # -O0 and the front end alone are enough to see that every contestant runs.
-    what = ["-fsyntax-only", "-DHELDBY_BENCH_SIZE=1"] if context.smoke else ["-O2"]
-    command = ["clang++", "-std=c++20", *what, "-c", str(context.root / "bench/template_heavy.cc"),
-               "-o", os.path.join(scratch, "out.o")]
+    # Any translation unit shows that every contestant runs.
+    source = "bench/call_chain_without.cc" if context.smoke else "bench/template_heavy.cc"
+    command = ["clang++", "-std=c++20", "-O2", "-I", str(context.root), "-c",
+               str(context.root / source), "-o", os.path.join(scratch, "out.o")]
     return [
         Contestant("glibc", command),
         Contestant("heldby", command, {"LD_PRELOAD": context.preload}),
@@ -29,20 +30,19 @@ def field_for(context, scratch):
     ]
 
 
-def samples_in_dump(context, command, scratch):
-    """Samples alive at the exit of one more run: rows of the profile it leaves."""
+def sites_in_dump(context, command, scratch):
+    """How much one more run saw: allocation sites in the profile that it leaves at its exit."""
     pattern = os.path.join(scratch, "heap.%p.pb.gz")
     Contestant("heldby, dump", command, {"LD_PRELOAD": context.preload,
                                          "HELDBY_DUMP_AT_EXIT": pattern}).output()
     dumps = [name for name in os.listdir(scratch) if name.startswith("heap.")]
     if not dumps:
-        return "no dump"
+        raise SystemExit("bench: HELDBY_DUMP_AT_EXIT left no dump")
     raw = subprocess.run(["go", "tool", "pprof", "-raw", os.path.join(scratch, dumps[0])],
                          text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-    # "Samples:", one line of column names, then "a b c d: locations" until "Locations".
-    rows = raw.partition("Samples:\n")[2].partition("\nLocations")[0].splitlines()[1:]
-    sites = sum(1 for row in rows if ":" in row and "bytes:" not in row)
-    return f"{sites} allocation sites"
+    # A sample is a line of four numbers, a colon, and its locations.
+    rows = re.findall(r"^\s*\d+\s+\d+\s+\d+\s+\d+: ", raw, re.MULTILINE)
+    return f"{len(rows):,} allocation sites seen"
 
 
 def run(context):
@@ -51,7 +51,7 @@ def run(context):
         taken = harness.rounds(field, 1 if context.smoke else 9, harness.usage_of)
         seconds = {name: [s for s, _ in values] for name, values in taken.items()}
         peaks = {name: [b for _, b in values] for name, values in taken.items()}
-        seen = "" if context.smoke else samples_in_dump(context, field[0].command, scratch)
+        seen = "" if context.smoke else sites_in_dump(context, field[0].command, scratch)
 
     def more_mb(name, base):
         return harness.median_difference(peaks[name], peaks[base]) / MB

@@ -26,19 +26,18 @@ def measure(context, live):
 
 
 def row(live, instructions, times, shares):
-    def over_the_loop(name):
-        more = instructions.get(name, 0) - instructions.get("none", 0)
-        more_ns = harness.median_difference(times[name], times["none"])
-        return more, more_ns
+    more_ns = {name: harness.median_difference(times[name], times["none"])
+               for name in ("page", "bloom")}
+    more = {name: instructions[name] - instructions["none"] for name in more_ns if instructions}
 
-    page, page_ns = over_the_loop("page")
-    bloom, bloom_ns = over_the_loop("bloom")
+    def figures(name):
+        count = f"{more[name]:+.1f} instr, " if more else ""
+        return f"{count}{more_ns[name]:+.2f} ns, {shares[name]:.2%} looked up"
+
+    count = f"{more['page'] - more['bloom']:+.1f} instr, " if more else ""
     return Row(what=f"free, not sampled, {live:,} samples alive",
-               ours=f"page filter {page:+.1f} instr, {page_ns:+.2f} ns, "
-                    f"{shares['page']:.2%} looked up",
-               peers=f"Bloom filter {bloom:+.1f} instr, {bloom_ns:+.2f} ns, "
-                     f"{shares['bloom']:.2%} looked up",
-               comparison=f"{page - bloom:+.1f} instr, {page_ns - bloom_ns:+.2f} ns")
+               ours=f"page filter {figures('page')}", peers=f"Bloom filter {figures('bloom')}",
+               comparison=f"{count}{more_ns['page'] - more_ns['bloom']:+.2f} ns")
 
 
 def shares_by_allocator(context):

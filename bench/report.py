@@ -26,6 +26,9 @@ def main():
         print(f"bench: {name}", file=sys.stderr, flush=True)
         rows += importlib.import_module(f"bench_{name}").run(context)
 
+    if arguments.smoke:  # too short to say anything about a promise
+        for row in rows:
+            row.met = None
     table = harness.markdown(rows)
     sys.stdout.write(table)
     if not arguments.smoke:
