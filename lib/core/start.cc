@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "core/base/self_guard.h"
 #include "core/core.h"
 #include "core/hooks/settings.h"
@@ -59,6 +61,21 @@ void FindFace() {
   strcat(face_path, kFace);
 }
 
+// A child that is forked while another thread is inside dlopen inherits the loader's lock, locked
+// for ever: its next dlopen would hang, ours or the host's. Daemons fork in their first
+// milliseconds, which is when our thread loads the face; so fork waits for it - a moment, once, and
+// never for ever: the forking thread may itself be what the loader waits for.
+std::atomic<bool> loading{false};
+constexpr long kLoadingPollNs = 1'000'000;
+constexpr int kLoadingPolls = 1000;
+
+void BeforeFork() {
+  for (int i = 0; i < kLoadingPolls && loading.load(std::memory_order_acquire); ++i) {
+    timespec pause{0, kLoadingPollNs};
+    nanosleep(&pause, nullptr);
+  }
+}
+
 void* FaceFunction(const char* name) {
   // RTLD_LOCAL: what the face links (Abseil, libstdc++) must not become visible to the host.
   void* face =
@@ -79,9 +96,10 @@ void* ListenThread(void* delayed) {
     nanosleep(&delay, nullptr);
   }
   using Listen = void (*)(const char* address);
-  if (auto listen = reinterpret_cast<Listen>(FaceFunction("heldby_face_listen"))) {
-    listen(listen_address);
-  }
+  loading.store(true, std::memory_order_release);
+  auto listen = reinterpret_cast<Listen>(FaceFunction("heldby_face_listen"));
+  loading.store(false, std::memory_order_release);
+  if (listen != nullptr) listen(listen_address);
   return nullptr;
 }
 
@@ -101,10 +119,14 @@ void StartListening(bool delayed) {
       pthread_create(&thread, &attributes, &ListenThread, delayed ? &yes : nullptr);
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) loading.store(false, std::memory_order_release);
   if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
 }
 
-void OnForkInChild() { StartListening(/*delayed=*/true); }
+void OnForkInChild() {
+  loading.store(false, std::memory_order_relaxed);
+  StartListening(/*delayed=*/true);
+}
 
 void DumpAtExit() {
   SelfGuard self;
@@ -122,7 +144,9 @@ void StartCore() {
   FindFace();
   if (dump) atexit(&DumpAtExit);
   if (listen) {
-    pthread_atfork(nullptr, nullptr, &OnForkInChild);
+    // Loading begins before the host can fork: the flag is up when this constructor returns.
+    loading.store(true, std::memory_order_release);
+    pthread_atfork(&BeforeFork, nullptr, &OnForkInChild);
     StartListening(/*delayed=*/false);
   }
 }

@@ -1,6 +1,10 @@
 #include "heldby/symbolize.h"
 
+#include <pthread.h>
+
+#include <atomic>
 #include <exception>
+#include <memory>
 
 #include "heldby/self.h"
 #include "symbolize/symbolizer.h"
@@ -8,11 +12,25 @@
 namespace heldby {
 namespace {
 
-// Never destroyed: the endpoint's threads may still ask while the process is exiting.
+std::atomic<symbolize::Symbolizer*> the_symbolizer{nullptr};
+
+// A fork may catch another thread with the symbolizer's mutex locked, and the child would wait
+// for it at its first profile. The child begins with a new one; the old one's memory is the price.
+void ForgetInChild() { the_symbolizer.store(nullptr, std::memory_order_relaxed); }
+
+// Never destroyed: the endpoint's threads may still ask while the process is exiting. No
+// function-local static: a fork in the middle of its construction would leave its guard locked.
 symbolize::Symbolizer& TheSymbolizer() {
-  static auto* symbolizer = new symbolize::Symbolizer();
+  symbolize::Symbolizer* symbolizer = the_symbolizer.load(std::memory_order_acquire);
+  if (symbolizer != nullptr) return *symbolizer;
+  auto mine = std::make_unique<symbolize::Symbolizer>();
+  if (the_symbolizer.compare_exchange_strong(symbolizer, mine.get(), std::memory_order_acq_rel)) {
+    return *mine.release();
+  }
   return *symbolizer;
 }
+
+const int fork_handler_registered = pthread_atfork(nullptr, nullptr, &ForgetInChild);
 
 }  // namespace
 

@@ -118,6 +118,7 @@ class Walker {
     std::uint64_t return_address = 0;
     std::uint64_t caller_fp = 0;
     Module module;
+    if (fp_ == 0) return Step::kEnd;  // the psABI's mark of the outermost frame
     if (fp_ < sp_ || fp_ - sp_ > kMaxGuessedFrameBytes || fp_ % 8 != 0 ||
         !memory_.Load(fp_, &caller_fp) || !memory_.Load(fp_ + 8, &return_address) ||
         !FindModule(return_address - 1, &module)) {

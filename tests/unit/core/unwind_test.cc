@@ -252,7 +252,6 @@ TEST(CaptureStack, GarbageAndGuardPagesEndTheWalkWithoutAFault) {
   using Generated = void (*)(void (*)(), std::uintptr_t);
   auto generated = reinterpret_cast<Generated>(code);
   const std::uintptr_t garbage[] = {
-      0,
       1,
       0xdeadbeefdeadbee8,
       ~std::uintptr_t{7},
