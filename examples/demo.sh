@@ -58,6 +58,7 @@ until_true() {
 start() {
   local log="$1"
   shift
+  : >"$log"
   "$@" >"$log" 2>&1 9>&- &
   pid=$!
   running+=("$pid")
@@ -81,7 +82,7 @@ start_stuck_clients() {  # PORT; their id is in $stuck
 }
 resident_mb() { awk '/^VmRSS:/ { print int($2 / 1024) }' "/proc/$1/status"; }
 
-top() { go tool pprof -top -hide='^std::' "$@" 2>/dev/null; }
+top() { go tool pprof -top "$@" 2>/dev/null | cut -c 1-100; }
 total_mb() {  # of a -top report on standard input
   sed -n 's/^Showing nodes accounting for .* of \(.*\) total$/\1/p' | awk '
     { n = $1 + 0; if (/GB/) n *= 1024; else if (/kB/) n /= 1024; else if (!/MB/) n /= 1048576; print n }'
@@ -97,7 +98,7 @@ expect() {  # WHAT VALUE LOWEST HIGHEST
 show_leak() {  # URL PID
   local report
   report="$(top "$1")" || fail "go tool pprof cannot read $1"
-  show "go tool pprof -top -hide='^std::' $1" <<<"$report"
+  show "go tool pprof -top $1" <<<"$report"
   expect "the total in MB" "$(total_mb <<<"$report")" $((held_mb * 98 / 100)) $((held_mb * 102 / 100))
   # Now and then a small block of the program's start is sampled, too, and stands beside it.
   grep -Eq "^ +${held_mb}MB +(100|99[.0-9]*)% .*ReadWhole" <<<"$report" ||
@@ -125,7 +126,7 @@ leak_in_a_linked_server() {
   grep -q '^[1-9][0-9]* heap$' <<<"$report" || fail "the index lists no heap profile"
   show "curl $url" <<<"$report"
 
-  text "" "Who holds memory? (-hide leaves out the frames of std::vector and std::thread.)"
+  text "" "Who holds memory? (flat: allocated by this function; cum: by it and what it calls)"
   show_leak "${url}heap" "$server"
 
   text "" "Which line?"
@@ -141,7 +142,7 @@ leak_in_a_linked_server() {
   stop "$stuck"
   until_true 10 "the server still holds memory" below_mb "$server" 64
   report="$(top "${url}heap")"
-  show "go tool pprof -top -hide='^std::' ${url}heap" < <(sed -n '/^Showing/,$p' <<<"$report")
+  show "go tool pprof -top ${url}heap" < <(sed -n '/^Showing/,$p' <<<"$report")
   expect "the total in MB" "$(total_mb <<<"$report")" 0 8
   text "" "   The kernel:    $(resident_mb "$server") MB resident" \
     "" "Gone, in the profile as in the process: it was held by waiting, not lost."
@@ -159,7 +160,7 @@ fix_beside_it() {
   url="$(sed -n 's/^debug endpoint on //p' "$work/chunked.log")"
   start_stuck_clients "$(port_in "$work/chunked.log")"
   report="$(top -focus=DownloadHandler "${url}heap")"
-  show "go tool pprof -top -hide='^std::' -focus=DownloadHandler ${url}heap" \
+  show "go tool pprof -top -focus=DownloadHandler ${url}heap" \
     < <(sed -n '/^Showing/,+3p' <<<"$report")
   grep -q '192kB.*ServeInChunks' <<<"$report" || fail "ServeInChunks does not hold 3 x 64 kB"
   expect "VmRSS in MB" "$(resident_mb "$server")" 0 64
