@@ -1,0 +1,113 @@
+"""A bad value is one clear line, and the host runs on as if nothing had been said."""
+
+import os
+import re
+import socket
+
+from harness import check, run
+
+
+
+def host_program(lab):
+    return lab.compile("fork_census.cc", "census")
+
+
+def one_line(lab, name, value, accepted, **others):
+    """`name`=`value` costs one line with all three in it, and nothing else changes."""
+    census = host_program(lab)
+    others.setdefault("HELDBY_LISTEN", "127.0.0.1:0")
+    done = lab.run([census, "400"], lab.preloaded(**{**others, name: value}))
+    check(done.status == 7, f"the host ended with {done.status}\n{done.err}")
+    check(done.out.startswith("threads="), f"the host's output: {done.out!r}")
+    lines = done.err.splitlines()
+    check(len(lines) == 1, f"{name}={value}: {len(lines)} lines, expected one\n{done.err}")
+    for word in (name, value, *accepted):
+        check(word in lines[0], f"{name}={value}: no word of {word!r} in:\n{lines[0]}")
+
+
+def test_a_bad_sampling_distance_is_one_clear_line(lab):
+    for value in ("many", "-1", "12k", "99999999999999999999"):
+        one_line(lab, "HELDBY_SAMPLE_BYTES", value, ["accepted", "1099511627776"])
+
+
+def test_a_bad_listen_address_is_one_clear_line(lab):
+    for value in ("garbage", "127.0.0.1:99999", "127.0.0.1", "unix:"):
+        one_line(lab, "HELDBY_LISTEN", value, ["accepted"])
+
+
+def test_a_foreign_address_without_a_token_is_refused_in_one_line(lab):
+    one_line(lab, "HELDBY_LISTEN", "0.0.0.0:0", ["HELDBY_TOKEN_FILE"])
+
+
+def test_a_port_that_another_program_has_is_one_clear_line(lab):
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen(1)
+        one_line(lab, "HELDBY_LISTEN", f"127.0.0.1:{foreign.getsockname()[1]}", [])
+
+
+def test_children_of_a_served_process_are_silent_about_its_port(lab):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = ("sleep 0.5; for i in 1 2 3; do /bin/sh -c 'sleep 0.4; /bin/true'; done; echo output; exit 7")
+    done = lab.run(["/bin/sh", "-c", script], lab.preloaded(HELDBY_LISTEN=f"127.0.0.1:{port}"))
+    check((done.status, done.out, done.err) == (7, "output\n", ""), f"{done.status} {done.out!r}\n{done.err}")
+
+
+def test_an_unreadable_token_file_is_one_clear_line(lab):
+    missing = lab.path("no-such-token")
+    one_line(lab, "HELDBY_TOKEN_FILE", missing, [], HELDBY_LISTEN="0.0.0.0:0")
+
+
+def test_a_dump_into_a_missing_folder_is_one_clear_line(lab):
+    one_line(lab, "HELDBY_DUMP_AT_EXIT", lab.path("missing/heap.pb.gz"), ["No such file or directory"],
+             HELDBY_LISTEN="")
+
+
+def test_a_bad_log_level_is_one_clear_line(lab):
+    one_line(lab, "HELDBY_LOG", "loud", ["info", "error", "accepted"])
+
+
+def test_a_bad_disable_is_one_clear_line(lab):
+    one_line(lab, "HELDBY_DISABLE", "maybe", ["accepted", "1", "0"])
+
+
+def test_disable_means_no_thread_no_file_and_no_dump(lab):
+    census = host_program(lab)
+    plain = lab.run([census, "300"])
+    disabled = lab.run([census, "300"], lab.preloaded(
+        HELDBY_DISABLE="1", HELDBY_LISTEN="127.0.0.1:0", HELDBY_SAMPLE_BYTES="1",
+        HELDBY_DUMP_AT_EXIT=lab.path("%p.pb.gz")))
+    check((plain.status, plain.out, plain.err) == (disabled.status, disabled.out, disabled.err),
+          f"without: {plain.out}\nwith HELDBY_DISABLE=1: {disabled.out}{disabled.err}")
+    check(not [name for name in os.listdir(lab.tmp) if name.endswith(".pb.gz")], "a profile was written")
+
+
+def test_the_host_sees_no_child_of_ours(lab):
+    census = host_program(lab)
+    done = lab.run([census, "300"], lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_SAMPLE_BYTES="1"))
+    check("children=none" in done.out, f"waitpid(-1) found a child: {done.out}")
+
+
+def test_hooks_stand_down_for_a_sanitizer_and_say_so(lab):
+    for sanitizer, name in (("address", "AddressSanitizer"), ("thread", "ThreadSanitizer")):
+        program = lab.compile("readable_names.cc", f"with_{sanitizer}", f"-fsanitize={sanitizer}", *lab.linked_flags())
+        done = lab.run([program], env=lab.env(ASAN_OPTIONS="detect_leaks=0"))
+        said = [line for line in done.err.splitlines() if line.startswith("heldby:")]
+        check(done.status == 0, f"-fsanitize={sanitizer}: ended with {done.status}\n{done.err[-3000:]}")
+        check(len(said) == 1 and "stand down" in said[0] and name in said[0], f"{sanitizer}:\n{done.err[-3000:]}")
+        refused = lab.run([lab.heldby, "run", "--", program])
+        check(refused.status == 1 and re.search(r"heldby run: .*sanitizer", refused.err),
+              f"heldby run on -fsanitize={sanitizer}: {refused.status}\n{refused.err[-2000:]}")
+
+
+def test_a_static_program_is_refused_clearly(lab):
+    program = lab.compile("fork_census.cc", "static_census", "-static")
+    done = lab.run([lab.heldby, "run", "--", program])
+    check(done.status == 1 and "statically linked" in done.err and "core_static" in done.err and done.out == "",
+          f"{done.status}\n{done.out}{done.err}")
+
+
+if __name__ == "__main__":
+    run(globals())
