@@ -7,7 +7,6 @@ import socket
 from harness import check, run
 
 
-
 def host_program(lab):
     return lab.compile("fork_census.cc", "census")
 

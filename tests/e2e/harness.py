@@ -20,7 +20,7 @@ import traceback
 import urllib.error
 import urllib.request
 
-TEST_SECONDS = 150
+TEST_SECONDS = 280
 PR_SET_CHILD_SUBREAPER = 36
 GO_PPROF_COMPLAINTS = ("ocal symbolization failed", "unrecognized", "malformed", "panic:")
 
