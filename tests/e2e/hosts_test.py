@@ -1,0 +1,79 @@
+"""What hosts do to a preloaded library: each must end as it does without one."""
+
+import urllib.error
+
+from harness import check, run, wait_until
+
+
+def hard_host(lab, *flags):
+    return lab.compile("hard_host.cc", "hard_host", "-pthread", "-ldl", *flags)
+
+
+def check_ends_well(lab, argv, out="done\n", **settings):
+    """Status 9 and its own output, nothing on stderr; returns the profile it left."""
+    settings.setdefault("HELDBY_LISTEN", "127.0.0.1:0")
+    process = lab.start(argv, env=lab.preloaded(HELDBY_SAMPLE_BYTES=1, HELDBY_DUMP_AT_EXIT=lab.path("%p.pb.gz"),
+                                                **settings))
+    done = process.wait(120)
+    check((done.status, done.out, done.err) == (9, out, ""), f"{argv}: {done.status}\n{done.out}{done.err}")
+    return lab.path(f"{process.pid}.pb.gz")
+
+
+def test_fork_under_load_leaves_working_children(lab):
+    check_ends_well(lab, [hard_host(lab), "fork"])
+
+
+def test_a_library_that_was_unloaded_keeps_its_stacks_readable(lab):
+    plugin = lab.compile("plugin.cc", "plugin.so", "-shared", "-fPIC")
+    top = lab.top(check_ends_well(lab, [hard_host(lab), "plugin", plugin]), "-sample_index=inuse_space")
+    top.check_every_frame_has_a_name()
+    check(top.cum_of(r"LoadAndUnload") >= 200 * 7000, f"the plugin's memory is missing\n{top.text}")
+
+
+def test_a_hundred_thousand_exceptions_pass_through(lab):
+    check_ends_well(lab, [hard_host(lab), "throw"])
+
+
+def test_allocations_in_thread_exit_and_static_destructors_are_fine(lab):
+    top = lab.top(check_ends_well(lab, [hard_host(lab), "threads"]), "-sample_index=alloc_space")
+    check(top.cum_of(r"InThreadExit") > 0, f"thread exit is not seen\n{top.text}")
+    check(top.cum_of(r"BeforeAndAfterMain|_GLOBAL__sub_I|static_initialization") >= 10000,
+          f"static constructors are not seen\n{top.text}")
+
+
+def test_a_program_that_takes_the_address_of_malloc_is_profiled(lab):
+    top = lab.top(check_ends_well(lab, [hard_host(lab, "-no-pie", "-fno-pie"), "address"]), "-sample_index=alloc_space")
+    check(top.cum_of(r"MallocByAddress") > 0, f"malloc by its address is not seen\n{top.text}")
+
+
+def test_a_host_that_overwrites_its_environment_runs_on(lab):
+    check_ends_well(lab, [hard_host(lab), "environment"])
+
+
+def test_a_host_that_closes_every_file_runs_on(lab):
+    check_ends_well(lab, [hard_host(lab), "close"])
+
+
+def test_exit_from_a_thread_while_being_scraped_ends_the_host(lab):
+    process = lab.start([hard_host(lab), "exit"], env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_LOG="info"))
+    address = process.wait_for(r"serves (http://\S+?)/debug")[1]
+
+    def scraped_until_the_end():
+        try:
+            lab.fetch(address + "/debug/pprof/heap")
+        except (urllib.error.URLError, OSError):
+            pass
+        return process.popen.poll() is not None
+
+    wait_until(scraped_until_the_end, "the host to end", 20, pause_s=0)
+    done = process.wait(1)
+    check((done.status, done.out) == (9, "done\n"), f"{done.status}\n{done.out}{done.err}")
+
+
+def test_a_pool_behind_operator_new_gets_all_its_blocks_back(lab):
+    program = lab.compile("own_new.cc", "own_new")
+    check_ends_well(lab, [program], out="live=0 foreign=0\n")
+
+
+if __name__ == "__main__":
+    run(globals())
