@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 100; ++i) std::free(std::malloc(100000));
   const bool no_child = waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD;
   // The folder being read is itself an open file.
-  std::printf("threads=%d files=%d children=%s\n", Entries("/proc/self/task"), Entries("/proc/self/fd") - 1,
-              no_child ? "none" : "some");
+  std::printf("threads=%d files=%d children=%s\n", Entries("/proc/self/task"),
+              Entries("/proc/self/fd") - 1, no_child ? "none" : "some");
   return 7;
 }

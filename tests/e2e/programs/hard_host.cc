@@ -1,5 +1,6 @@
-// A host that does, one at a time, what hosts are known to do to a preloaded library. Built without
-// heldby; the scenario is the first argument. Prints "done" and exits with 9 when all is well.
+// A host that does, one at a time, what hosts are known to do to a preloaded library. Built
+// without heldby; the scenario is the first argument. Prints "done" and exits with 9 when all
+// is well.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/wait.h>
@@ -16,7 +17,8 @@
 
 static void Churn(int times) {
   std::vector<std::string> kept;
-  for (int i = 0; i < times; ++i) kept.emplace_back(static_cast<std::size_t>(i % 3000 + 1), 'x');
+  for (int i = 0; i < times; ++i)
+    kept.emplace_back(static_cast<std::size_t>(i % 3000 + 1), 'x');
 }
 
 static int ForkUnderLoad() {
@@ -69,7 +71,8 @@ static int ThrowMuch() {
 
 static int OverwriteEnvironment() {
   extern char** environ;
-  for (char** entry = environ; *entry != nullptr; ++entry) std::memset(*entry, '#', std::strlen(*entry));
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    std::memset(*entry, '#', std::strlen(*entry));
   clearenv();
   Churn(3000);
   return 0;

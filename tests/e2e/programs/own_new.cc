@@ -39,7 +39,7 @@ int main() {
     for (int i = 0; i < 500; ++i) names[i] = std::string(100, 'y');
     auto* array = new int[100];
     delete[] array;
-    ::operator delete(::operator new(64), std::size_t{64});
+    ::operator delete (::operator new(64), std::size_t{64});
   }
   std::printf("live=%ld foreign=%ld\n", live_blocks, foreign_blocks);
   return live_blocks == 0 && foreign_blocks == 0 ? 9 : 1;
