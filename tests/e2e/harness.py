@@ -295,7 +295,10 @@ class Lab:
         shutil.rmtree(self.tmp, ignore_errors=True)
 
 
-def out_of_time(_signal, _frame):
+def interrupted(signal_number, _frame):
+    """Raises, so that what the test started is ended before this process is."""
+    if signal_number == signal.SIGTERM:
+        raise SystemExit("terminated")
     raise Failure(f"the test took longer than {TEST_SECONDS} s")
 
 
@@ -306,7 +309,8 @@ def run(tests):
         sys.exit(f"usage: {sys.argv[0]} BUILD_FOLDER [SENTENCE ...]\nsentences:\n  " + "\n  ".join(sentences))
     # Daemons of a test become children of this process, and can be found and ended by it.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGALRM, out_of_time)
+    signal.signal(signal.SIGALRM, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     failed = 0
     for sentence in sys.argv[2:] or sentences:
         start = time.monotonic()

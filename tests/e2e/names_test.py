@@ -13,7 +13,7 @@ EXPECTED = {
     "a lambda, by the function around it": r"^shop::RunLambda\b.*(lambda|operator\(\))",
     "a std::function, by its lambda": r"^(shop::)?RunFunction\b.*(lambda|operator\(\))",
     "a function of an unnamed namespace": r"^shop::(\(anonymous namespace\)::)?Hidden\b",
-    "the standard library": r"^std::.*(emplace|_M_emplace_hint_unique|basic_string)",
+    "the standard library": r"^std::(function<void \(\)>::operator\(\)|_Function_handler)",
     "the program's entry": r"^main$",
 }
 
@@ -35,12 +35,13 @@ def test_templates_lambdas_and_members_have_readable_names(lab):
 
 
 def test_every_allocation_is_counted_exactly_at_distance_one(lab):
-    kept = lab.top(serve(lab), "-focus=shop::Keep", "-hide=realloc_insert")
-    # Cache, Order::Order, Reload, operator(), two from the lambda, std::function, Hidden.
-    expected = 4000 + 5000 + 6000 + 7000 + 2 * 8000 + 9000 + 10000
-    allocated = kept.cum_of(r"\bmake_unique\b")
-    check(allocated == expected, f"Keep allocated {expected} bytes, the profile says {allocated}\n{kept.text}")
-    check(kept.cum_of(r"^main$") >= expected, f"stacks end before main\n{kept.text}")
+    top = lab.top(serve(lab))
+    # Cache, Order::Order, Reload, operator(), two from the lambda, std::function, Hidden; and the eight pointers
+    # that the vector has room for.
+    expected = 4000 + 5000 + 6000 + 7000 + 2 * 8000 + 9000 + 10000 + 8 * 8
+    allocated = top.cum_of(r"^shop::Keep\b")
+    check(allocated == expected, f"Keep allocated {expected} bytes, the profile says {allocated}\n{top.text}")
+    check(top.cum_of(r"^main$") >= expected, f"stacks end before main\n{top.text}")
 
 
 if __name__ == "__main__":
