@@ -119,14 +119,6 @@ def median_ratio(ours, base):
     return median(a / b for a, b in zip(ours, base, strict=True))
 
 
-def spread(values):
-    """Half the distance between the quartiles: how far to trust the last digit."""
-    if len(values) < 4:
-        return 0.0
-    low, _, high = statistics.quantiles(values, n=4)
-    return (high - low) / 2
-
-
 def markdown(rows):
     head = ["what", "ours", "peers", "ratio or difference", "budget", "met"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

@@ -1,5 +1,8 @@
 # The face: every room whole, in one shared object that shows the public API and nothing else.
-# Linking it brings the core, and brings it first, ahead of any allocator on the link line.
+# Linking it brings the core, and brings it first, ahead of any allocator on the link line: as a
+# link option, since CMake puts what a library needs behind everything that the target itself
+# names. Debian's linker then drops an allocator behind the core, because malloc is defined
+# already: hence --no-as-needed, which stays on for the libraries that follow.
 set(face_rooms heldby_profile heldby_symbolize heldby_collect heldby_runtime heldby_pprof heldby_http heldby_preload)
 add_library(heldby SHARED ${PROJECT_SOURCE_DIR}/cmake/empty.cc)
 add_library(heldby::heldby ALIAS heldby)
@@ -8,6 +11,7 @@ target_include_directories(heldby PUBLIC
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(heldby PUBLIC cxx_std_20)
 target_link_libraries(heldby PUBLIC heldby_core PRIVATE heldby_options)
+target_link_options(heldby INTERFACE LINKER:--no-as-needed $<TARGET_FILE:heldby::core>)
 # The rooms' objects, whole; linking the rooms themselves then only adds what they use.
 foreach(room IN LISTS face_rooms)
   target_sources(heldby PRIVATE $<TARGET_OBJECTS:${room}>)

@@ -72,9 +72,8 @@ std::string Objection(const std::string& path) {
     has_interpreter = has_interpreter || segment.p_type == PT_INTERP;
   }
   if (!has_interpreter) {
-    return "is statically linked, so nothing can be preloaded into it; link "
-           "heldby::core_static "
-           "into it instead";
+    return "is statically linked, so nothing can be preloaded into it; accepted: programs "
+           "that use the dynamic linker";
   }
   struct stat facts {};
   if (geteuid() != 0 && stat(path.c_str(), &facts) == 0 &&

@@ -55,9 +55,9 @@ bool ConstantTimeEquals(std::string_view sent, std::string_view secret) {
   return difference == 0;
 }
 
-Status InvalidToken(const std::string& path, std::string_view why) {
+Status InvalidToken(std::string_view source, const std::string& path, std::string_view why) {
   return Status(StatusCode::kInvalidArgument,
-                Concat("token_file is \"", path, "\": ", why,
+                Concat(source, " is \"", path, "\": ", why,
                        "; accepted: a regular file, not readable by group or others "
                        "(chmod 600), whose first line is a token of at least 16 visible "
                        "characters"));
@@ -130,11 +130,11 @@ std::optional<Response> AccessPolicy::Refuse(const Request& request, bool is_htt
   return RefuseToken(request);
 }
 
-Result<std::string> ReadTokenFile(const std::string& path) {
+Result<std::string> ReadTokenFile(std::string_view source, const std::string& path) {
   // O_NONBLOCK: opening a FIFO must not wait for its writer. Links are followed: mounted
   // secrets are links.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (fd < 0) return InvalidToken(path, Concat("open: ", ::strerrordesc_np(errno)));
+  if (fd < 0) return InvalidToken(source, path, Concat("open: ", ::strerrordesc_np(errno)));
   struct stat info {};
   std::string why;
   std::string line(4096, '\0');
@@ -147,12 +147,13 @@ Result<std::string> ReadTokenFile(const std::string& path) {
     line.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
   }
   ::close(fd);
-  if (!why.empty()) return InvalidToken(path, why);
+  if (!why.empty()) return InvalidToken(source, path, why);
   line.resize(std::min(line.find('\n'), line.size()));
   const std::string token(absl::StripAsciiWhitespace(line));
-  if (token.size() < kMinTokenBytes) return InvalidToken(path, "its first line is too short");
+  if (token.size() < kMinTokenBytes)
+    return InvalidToken(source, path, "its first line is too short");
   if (!std::ranges::all_of(token, [](unsigned char c) { return absl::ascii_isgraph(c); })) {
-    return InvalidToken(path, "its first line has characters that no header can carry");
+    return InvalidToken(source, path, "its first line has characters that no header can carry");
   }
   return token;
 }

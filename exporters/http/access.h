@@ -44,6 +44,7 @@ class AccessPolicy {
 
 /// The first line of the file. A file that others can read is refused: it is no secret.
 /// kInvalidArgument  the message names the file and what is accepted.
-[[nodiscard]] Result<std::string> ReadTokenFile(const std::string& path);
+[[nodiscard]] Result<std::string> ReadTokenFile(std::string_view source,
+                                                const std::string& path);
 
 }  // namespace heldby::http

@@ -27,13 +27,10 @@ class DebugServer::Impl {
 namespace {
 
 Result<std::string> Token(const DebugServerOptions& options) {
-  std::string path = options.token_file;
-  if (path.empty()) {
-    const char* variable = std::getenv("HELDBY_TOKEN_FILE");
-    if (variable == nullptr || *variable == '\0') return std::string();
-    path = variable;
-  }
-  return http::ReadTokenFile(path);
+  if (!options.token_file.empty()) return http::ReadTokenFile("token_file", options.token_file);
+  const char* variable = std::getenv("HELDBY_TOKEN_FILE");
+  if (variable == nullptr || *variable == '\0') return std::string();
+  return http::ReadTokenFile("HELDBY_TOKEN_FILE", variable);
 }
 
 }  // namespace
@@ -89,8 +86,11 @@ void DebugServer::Stop() {
 std::uint16_t DebugServer::port() const { return impl_ ? impl_->port : 0; }
 
 const std::string& DebugServer::address() const {
-  static const std::string none;
-  return impl_ ? impl_->address : none;
+  if (impl_ != nullptr) return impl_->address;
+  // Never destroyed, so nothing is registered for exit in the host's name.
+  UnsampledScope unsampled;
+  static const auto* const none = new std::string();
+  return *none;
 }
 
 }  // namespace heldby

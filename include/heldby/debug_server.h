@@ -33,9 +33,11 @@ struct DebugServerOptions {
 /// Serves /debug/pprof/ and /healthz until destroyed.
 class DebugServer {
  public:
-  /// kInvalidArgument    an option is wrong; the message names option, value and what is
-  /// accepted kPermissionDenied   address needs a token and none was given kUnavailable the
-  /// address cannot be bound (in use, no right)
+  /// kInvalidArgument   an option is wrong; the message names option, value and what goes
+  ///
+  /// kPermissionDenied  the address needs a token and none was given
+  ///
+  /// kUnavailable       the address cannot be bound (in use, no right)
   [[nodiscard]] static Result<DebugServer> Start(const DebugServerOptions& options = {});
 
   DebugServer(DebugServer&&) noexcept;

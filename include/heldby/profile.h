@@ -96,10 +96,12 @@ struct Profile {
 };
 
 /// gzip-compressed profile.proto bytes, what `go tool pprof` reads.
+///
 /// kInvalidArgument  the profile breaks a rule of the format; the message names rule and place.
 [[nodiscard]] Result<std::string> EncodePprof(const Profile& profile);
 
 /// The reverse; takes gzip or raw bytes.
+///
 /// kDataLoss  the bytes are not a valid profile; the message names the offset.
 [[nodiscard]] Result<Profile> DecodePprof(std::string_view bytes);
 

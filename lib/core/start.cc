@@ -61,10 +61,10 @@ void FindFace() {
   strcat(face_path, kFace);
 }
 
-// A child that is forked while another thread is inside dlopen inherits the loader's lock, locked
-// for ever: its next dlopen would hang, ours or the host's. Daemons fork in their first
-// milliseconds, which is when our thread loads the face; so fork waits for it - a moment, once, and
-// never for ever: the forking thread may itself be what the loader waits for.
+// A child that is forked while another thread is inside dlopen inherits the loader's lock,
+// locked for ever: its next dlopen would hang, ours or the host's. Daemons fork in their first
+// milliseconds, which is when our thread loads the face; so fork waits for it - a moment, once,
+// and never for ever: the forking thread may itself be what the loader waits for.
 std::atomic<bool> loading{false};
 constexpr long kLoadingPollNs = 1'000'000;
 constexpr int kLoadingPolls = 1000;
@@ -123,12 +123,23 @@ void StartListening(bool delayed) {
   if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
 }
 
+// What such a child inherits, if the wait was in vain, is a face that is listed as loaded and
+// is not: it must never be asked for.
+bool face_half_loaded = false;
+
 void OnForkInChild() {
-  loading.store(false, std::memory_order_relaxed);
+  face_half_loaded = loading.load(std::memory_order_relaxed);
+  if (face_half_loaded) {
+    Say("forked while the server library was being loaded: this child has no endpoint");
+    return;
+  }
   StartListening(/*delayed=*/true);
 }
 
 void DumpAtExit() {
+  // The handlers of exit() are walked anew after one of them has loaded a library.
+  static std::atomic<bool> done{false};
+  if (face_half_loaded || done.exchange(true)) return;
   SelfGuard self;
   using Dump = void (*)(const char* pattern);
   if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);

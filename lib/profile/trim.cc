@@ -15,7 +15,7 @@ namespace {
 
 bool IsAllocationPlumbing(const Function& function) {
   static const auto* const allocators = new absl::flat_hash_set<std::string>{
-      "malloc", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc",
+      "malloc",         "calloc", "realloc", "reallocarray", "memalign",      "aligned_alloc",
       "posix_memalign", "valloc", "pvalloc", "operator new", "operator new[]"};
   const std::string name = SimplifyFunctionName(function.name);
   return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
@@ -26,7 +26,8 @@ bool IsAllocationPlumbing(const Function& function) {
 
 class Trimmer {
  public:
-  explicit Trimmer(const Profile& profile) : profile_(profile),
+  explicit Trimmer(const Profile& profile)
+      : profile_(profile),
         builder_(profile.sample_types),
         lines_cut_(profile.locations.size(), 0) {
     plumbing_.reserve(profile.functions.size());
@@ -91,17 +92,19 @@ class Trimmer {
 
   std::vector<LocationId> TrimmedStack(const Sample& sample, std::size_t first) {
     std::vector<LocationId> stack;
-    for (std::size_t i = first; i < sample.stack.size(); ++i) stack.push_back(Copy(sample.stack[i]));
+    for (std::size_t i = first; i < sample.stack.size(); ++i)
+      stack.push_back(Copy(sample.stack[i]));
     return stack;
   }
 
   LocationId Copy(LocationId id) {
     const Location& location = Get(id);
     std::vector<Line> lines;
-    for (std::size_t i = lines_cut_[static_cast<std::size_t>(id) - 1]; i < location.lines.size();
-         ++i) {
+    for (std::size_t i = lines_cut_[static_cast<std::size_t>(id) - 1];
+         i < location.lines.size(); ++i) {
       const Line& line = location.lines[i];
-      const Function& function = profile_.functions[static_cast<std::size_t>(line.function) - 1];
+      const Function& function =
+          profile_.functions[static_cast<std::size_t>(line.function) - 1];
       lines.push_back({.function = builder_.AddFunction(function), .line = line.line});
     }
     return builder_.AddLocation(location.mapping, location.address, std::move(lines));
@@ -109,7 +112,7 @@ class Trimmer {
 
   const Profile& profile_;
   ProfileBuilder builder_;
-  std::vector<bool> plumbing_;           // by function
+  std::vector<bool> plumbing_;          // by function
   std::vector<std::size_t> lines_cut_;  // by location
 };
 

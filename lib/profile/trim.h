@@ -14,8 +14,8 @@
 
 namespace heldby {
 
-/// Takes such frames off the leaf end of every sample, inlined ones too, and adds up samples that
-/// became equal. A stack of nothing else is left whole. Stacks without names stay.
+/// Takes such frames off the leaf end of every sample, inlined ones too, and adds up samples
+/// that became equal. A stack of nothing else is left whole. Stacks without names stay.
 void TrimAllocationFrames(Profile* profile);
 
 }  // namespace heldby

@@ -15,7 +15,8 @@ namespace {
 std::atomic<symbolize::Symbolizer*> the_symbolizer{nullptr};
 
 // A fork may catch another thread with the symbolizer's mutex locked, and the child would wait
-// for it at its first profile. The child begins with a new one; the old one's memory is the price.
+// for it at its first profile. The child begins with a new one; the old one's memory is the
+// price.
 void ForgetInChild() { the_symbolizer.store(nullptr, std::memory_order_relaxed); }
 
 // Never destroyed: the endpoint's threads may still ask while the process is exiting. No
@@ -24,7 +25,8 @@ symbolize::Symbolizer& TheSymbolizer() {
   symbolize::Symbolizer* symbolizer = the_symbolizer.load(std::memory_order_acquire);
   if (symbolizer != nullptr) return *symbolizer;
   auto mine = std::make_unique<symbolize::Symbolizer>();
-  if (the_symbolizer.compare_exchange_strong(symbolizer, mine.get(), std::memory_order_acq_rel)) {
+  if (the_symbolizer.compare_exchange_strong(symbolizer, mine.get(),
+                                             std::memory_order_acq_rel)) {
     return *mine.release();
   }
   return *symbolizer;

@@ -69,8 +69,9 @@ void* ReallocBootstrap(void* block, std::size_t size) {
 
 // One allocation in place of another: the old sample ends, and the new block is charged whole.
 COLD void* ReallocMaybeSampled(void* block, std::size_t size, bool chosen, const void* caller) {
-  if (IsBootstrapBlock(block)) return ReallocBootstrap(block, size);
+  // First: a countdown that has been used up must be wound up, whatever becomes of the block.
   const std::uint64_t mean = chosen ? Tick(size) : 0;
+  if (IsBootstrapBlock(block)) return ReallocBootstrap(block, size);
   LiveSample old_sample;
   const bool was_sampled =
       block != nullptr && MayBeSampled(block) &&

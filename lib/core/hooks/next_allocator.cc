@@ -1,13 +1,16 @@
 #include "core/hooks/next_allocator.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <atomic>
 
 #include "core/base/thread_slot.h"
 #include "core/hooks/operator_entry.h"
+#include "core/hooks/settings.h"
 
 // gperftools, when it is in the process. Weak: the linker resolves them if it can and leaves
 // null if not; nothing of ours depends on the library.
@@ -43,6 +46,29 @@ void* BootstrapAllocate(std::size_t size) {
   bootstrap_sizes[at / kPageBytes] = bytes;
   return bootstrap_arena + at;  // static storage: zeroed, and never used twice
 }
+
+// ---- Where there is no dynamic linker there is nobody to ask
+// ----------------------------------
+
+#ifdef HELDBY_STATIC_CORE
+extern "C" const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+
+// dlsym would wait for itself there. A host that cannot work is told while it is being built
+// and tried, not left hanging at its first malloc.
+void RefuseStaticExecutable() {
+  const auto* segments = reinterpret_cast<const ElfW(Phdr)*>(
+      reinterpret_cast<const char*>(&__ehdr_start) + __ehdr_start.e_phoff);
+  for (int i = 0; i < __ehdr_start.e_phnum; ++i) {
+    if (segments[i].p_type == PT_INTERP) return;
+  }
+  Say("heldby::core_static is linked into a fully static executable; accepted: executables "
+      "that "
+      "use the dynamic linker");
+  abort();
+}
+#else
+void RefuseStaticExecutable() {}
+#endif
 
 // ---- The first call through each slot fills the table ---------------------------------------
 
@@ -251,6 +277,7 @@ std::size_t BootstrapBlockBytes(const void* block) {
 }
 
 void ResolveNextAllocator() {
+  RefuseStaticExecutable();
   int expected = kUnresolved;
   if (state.compare_exchange_strong(expected, kResolving, std::memory_order_acq_rel)) {
     resolver.store(&thread_slot, std::memory_order_relaxed);

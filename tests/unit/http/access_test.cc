@@ -133,7 +133,7 @@ class TokenFile : public testing::Test {
 
 TEST_F(TokenFile, ItsFirstLineIsTheToken) {
   Write(std::string("  ") + kToken + " \r\nsecond line\n", 0600);
-  const auto token = ReadTokenFile(path_);
+  const auto token = ReadTokenFile("token_file", path_);
   ASSERT_TRUE(token) << token.status().message();
   EXPECT_EQ(*token, kToken);
 }
@@ -141,7 +141,7 @@ TEST_F(TokenFile, ItsFirstLineIsTheToken) {
 TEST_F(TokenFile, RefusesWhatIsNoSecret) {
   for (const mode_t mode : {0640, 0604, 0622, 0644}) {
     Write(kToken, mode);
-    const auto token = ReadTokenFile(path_);
+    const auto token = ReadTokenFile("token_file", path_);
     ASSERT_FALSE(token) << mode;
     EXPECT_EQ(token.status().code(), StatusCode::kInvalidArgument);
     EXPECT_NE(token.status().message().find(path_), std::string::npos);
@@ -153,15 +153,15 @@ TEST_F(TokenFile, RefusesShortAndUnprintableTokens) {
   for (const char* text : {"", "\n", "fifteen-letters\n", "\nsecond-line-is-not-it\n",
                            "has a space in the middle", "has\001a control character"}) {
     Write(text, 0600);
-    EXPECT_FALSE(ReadTokenFile(path_)) << text;
+    EXPECT_FALSE(ReadTokenFile("token_file", path_)) << text;
   }
 }
 
 TEST_F(TokenFile, RefusesWhatIsNotARegularFile) {
-  EXPECT_FALSE(ReadTokenFile(path_)) << "absent";
-  EXPECT_FALSE(ReadTokenFile(directory_)) << "a directory";
+  EXPECT_FALSE(ReadTokenFile("token_file", path_)) << "absent";
+  EXPECT_FALSE(ReadTokenFile("token_file", directory_)) << "a directory";
   ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
-  EXPECT_FALSE(ReadTokenFile(path_)) << "a FIFO without a writer, and it must not wait for one";
+  EXPECT_FALSE(ReadTokenFile("token_file", path_)) << "a FIFO without a writer, and it must not wait for one";
 }
 
 }  // namespace

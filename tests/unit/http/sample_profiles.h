@@ -57,7 +57,9 @@ inline Result<Profile> TakeSampleCustom(const TakeOptions&) {
   return profile;
 }
 
-inline Result<Profile> TakeBroken(const TakeOptions&) { return Status(StatusCode::kInternal, "table is torn"); }
+inline Result<Profile> TakeBroken(const TakeOptions&) {
+  return Status(StatusCode::kInternal, "table is torn");
+}
 
 inline Result<std::string> SampleText(const Profile& profile) {
   return "text of " + std::to_string(profile.samples.size()) + " samples\n";

@@ -17,8 +17,8 @@ using Stack = std::vector<std::vector<std::string>>;
 class Heap {
  public:
   Heap() : builder_(std::vector<ValueType>{{"inuse_space", "bytes"}}) {
-    builder_.AddMapping({.start = 0x1000, .limit = 0x100000, .filename = "/bin/app",
-                         .has_functions = true});
+    builder_.AddMapping(
+        {.start = 0x1000, .limit = 0x100000, .filename = "/bin/app", .has_functions = true});
   }
   // Equal locations get equal addresses.
   void Add(const Stack& stack, std::int64_t bytes) {
@@ -28,7 +28,8 @@ class Heap {
       std::size_t address = 0x1000;
       for (const std::string& name : names) {
         lines.push_back({.function = builder_.AddFunction(name), .line = 7});
-        for (const char c : name) address = (address * 31 + static_cast<unsigned char>(c)) % 0xf0000;
+        for (const char c : name)
+          address = (address * 31 + static_cast<unsigned char>(c)) % 0xf0000;
       }
       ids.push_back(builder_.AddLocation(MappingId{1}, 0x1000 + address, lines));
     }
@@ -52,7 +53,8 @@ Stack StackOf(const Profile& profile, std::size_t sample) {
   for (const LocationId id : profile.samples[sample].stack) {
     stack.emplace_back();
     for (const Line& line : profile.locations[static_cast<std::size_t>(id) - 1].lines) {
-      stack.back().push_back(profile.functions[static_cast<std::size_t>(line.function) - 1].name);
+      stack.back().push_back(
+          profile.functions[static_cast<std::size_t>(line.function) - 1].name);
     }
   }
   return stack;
@@ -60,11 +62,12 @@ Stack StackOf(const Profile& profile, std::size_t sample) {
 
 TEST(TrimAllocationFrames, AStackBeginsWithTheCodeThatAskedForMemory) {
   Heap heap;
-  heap.Add({{"operator new(unsigned long)"},
-            {"std::__new_allocator<char>::allocate(unsigned long, void const*)",
-             "std::vector<char, std::allocator<char> >::vector(unsigned long)", "File::ReadWhole()"},
-            {"main"}},
-           100);
+  heap.Add(
+      {{"operator new(unsigned long)"},
+       {"std::__new_allocator<char>::allocate(unsigned long, void const*)",
+        "std::vector<char, std::allocator<char> >::vector(unsigned long)", "File::ReadWhole()"},
+       {"main"}},
+      100);
   const Profile profile = heap.Trimmed();
   ASSERT_EQ(profile.samples.size(), 1u);
   EXPECT_EQ(StackOf(profile, 0), (Stack{{"File::ReadWhole()"}, {"main"}}));
@@ -72,10 +75,12 @@ TEST(TrimAllocationFrames, AStackBeginsWithTheCodeThatAskedForMemory) {
 
 TEST(TrimAllocationFrames, AHostsOwnAllocatorStays) {
   Heap heap;
-  heap.Add({{"malloc"}, {"Pool::allocate(unsigned long)"},
+  heap.Add({{"malloc"},
+            {"Pool::allocate(unsigned long)"},
             {"std::allocator_traits<Pool>::allocate(Pool&, unsigned long)", "Table::Grow()"}},
            1);
-  EXPECT_EQ(StackOf(heap.Trimmed(), 0)[0], std::vector<std::string>{"Pool::allocate(unsigned long)"});
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0)[0],
+            std::vector<std::string>{"Pool::allocate(unsigned long)"});
 }
 
 TEST(TrimAllocationFrames, FramesOfStdFurtherDownStay) {
@@ -105,7 +110,8 @@ TEST(TrimAllocationFrames, SamplesThatBecomeEqualAreOne) {
 // Scrapers identify frames by address: an address that is cut in one stack is cut in all.
 TEST(TrimAllocationFrames, EveryAddressKeepsOneMeaning) {
   Heap heap;
-  const std::vector<std::string> wrapped = {"std::function<void ()>::operator()() const", "Caller()"};
+  const std::vector<std::string> wrapped = {"std::function<void ()>::operator()() const",
+                                            "Caller()"};
   heap.Add({{"malloc"}, wrapped}, 1);
   heap.Add({{"Callback()"}, wrapped}, 1);
   const Profile profile = heap.Trimmed();
