@@ -1,5 +1,6 @@
 // heldby run: LD_PRELOAD and a few variables, and a clear word where preloading cannot work.
 #include <elf.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +161,9 @@ int Run(const Arguments& arguments) {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   execv(path.c_str(), argv.data());
-  return Fail(126, absl::StrCat("cannot run ", path, ": ", strerror(errno)));
+  // The shell's convention: 127 not found, 126 found but not runnable.
+  return Fail(errno == ENOENT ? 127 : 126,
+              absl::StrCat("cannot run ", path, ": ", strerror(errno)));
 }
 
 }  // namespace heldby::tools

@@ -1,7 +1,10 @@
-// exporters/http/fork_fds.h - descriptors that a forked child must not keep.
+// exporters/http/fork_fds.h - descriptors of ours, and whether they still are.
 //
 // A child that holds our listener keeps the port busy after the parent has died, and one that
 // holds a connection keeps its client waiting for an end of file. CLOEXEC covers exec only.
+//
+// A daemon may close every descriptor it does not know, and then the numbers are its own: what is
+// closed or written to by number must first be asked whether it is what it was.
 //
 // Threads  any; lock-free.
 // Signals  safe (the child's half runs between fork and exec).
@@ -14,5 +17,8 @@ namespace heldby::http {
 
 void CloseInForkedChild(int fd);
 void ForgetForkFd(int fd);
+
+/// False: the number no longer names the socket or file that was registered with it.
+[[nodiscard]] bool IsStillOurs(int fd);
 
 }  // namespace heldby::http

@@ -144,8 +144,9 @@ void Listener::Close() {
       info.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
+  const bool still_ours = IsStillOurs(fd);
   ForgetForkFd(fd);
-  ::close(fd);
+  if (still_ours) ::close(fd);
 }
 
 Result<Listener> Listener::Open(const ListenAddress& address) {

@@ -82,7 +82,9 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   bool RunOnWorker(std::function<void()> work, std::function<void()> done) override {
     auto keep = shared_from_this();
     return workers_.TryRun([keep, work = std::move(work)] { work(); },
-                           [keep, done = std::move(done)] { asio::post(keep->io_, done); });
+                           [keep, done = std::move(done)] {
+                             if (keep->HasDescriptors()) asio::post(keep->io_, done);
+                           });
   }
 
   void Run() {
@@ -107,6 +109,10 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     io_.stop();
   }
 
+  /// False: the host has closed what it did not know (as daemons do). The numbers behind the
+  /// event loop may be the host's by now, so it must not be woken, closed or waited for.
+  bool HasDescriptors() const { return IsStillOurs(listener_.fd()); }
+
   asio::io_context& io() { return io_; }
   Workers& workers() { return workers_; }
 
@@ -118,6 +124,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   }
 
   void Accept() {
+    if (!HasDescriptors()) return;
     for (;;) {
       const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
@@ -224,8 +231,9 @@ Server::~Server() { Stop(); }
 
 void Server::Stop() {
   if (!core_) return;
-  if (owner_pid_ != ::getpid()) {
-    // A forked child: destroying the core could wait for a lock whose holder was not copied.
+  if (owner_pid_ != ::getpid() || !core_->HasDescriptors()) {
+    // A forked child: destroying the core could wait for a lock whose holder was not copied. Or
+    // a host that closed our descriptors: the loop sleeps for good, and is left to.
     new std::shared_ptr<Core>(std::move(core_));
     return;
   }

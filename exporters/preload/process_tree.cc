@@ -1,6 +1,5 @@
 #include "exporters/preload/process_tree.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "exporters/http/fork_fds.h"
 
 namespace heldby::preload {
 namespace {
@@ -38,13 +38,6 @@ bool Carries(pid_t pid) {
     if (absl::EndsWith(line, "/libheldby.so")) return true;
   }
   return false;
-}
-
-int announcement = -1;
-
-void ForgetAnnouncementInChild() {
-  if (announcement >= 0) close(announcement);
-  announcement = -1;
 }
 
 }  // namespace
@@ -79,9 +72,8 @@ bool AncestorCarriesHeldby() {
 
 void Announce(const std::string& address) {
   // 249 characters is what memfd_create takes; a longer address is served, only not listed.
-  announcement = memfd_create(absl::StrCat("heldby:", address).c_str(), MFD_CLOEXEC);
-  static const int registered = pthread_atfork(nullptr, nullptr, &ForgetAnnouncementInChild);
-  (void)registered;
+  const int fd = memfd_create(absl::StrCat("heldby:", address).c_str(), MFD_CLOEXEC);
+  if (fd >= 0) http::CloseInForkedChild(fd);  // a child is not what the name says
 }
 
 }  // namespace heldby::preload
