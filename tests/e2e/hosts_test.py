@@ -23,6 +23,15 @@ def test_fork_under_load_leaves_working_children(lab):
     check_ends_well(lab, [hard_host(lab), "fork"])
 
 
+def test_a_child_forked_in_the_first_millisecond_can_load_libraries(lab):
+    # While our thread loads the server library, the loader is not to be forked.
+    program = lab.compile("forks_at_once.cc", "forks_at_once", "-ldl")
+    for _ in range(20):
+        process = lab.start([program], env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0"))
+        done = process.wait(20)
+        check((done.status, done.out, done.err) == (0, "0\n", ""), f"{done.status}\n{done.out}{done.err}")
+
+
 def test_a_library_that_was_unloaded_keeps_its_stacks_readable(lab):
     plugin = lab.compile("plugin.cc", "plugin.so", "-shared", "-fPIC")
     top = lab.top(check_ends_well(lab, [hard_host(lab), "plugin", plugin]), "-sample_index=inuse_space")
