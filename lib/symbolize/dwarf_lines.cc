@@ -52,7 +52,7 @@ Dwarf_Die DeclarationOf(Dwarf_Die die) {
   return die;
 }
 
-std::string QualifiedName(Dwarf_Die* die) {
+std::string QualifiedName(Dwarf_Die* die, int depth = 0) {
   std::string name = AttributeText(die, DW_AT_name);
   Dwarf_Die declaration = DeclarationOf(*die);
   Dwarf_Die* scopes = nullptr;
@@ -61,7 +61,10 @@ std::string QualifiedName(Dwarf_Die* die) {
     const int tag = dwarf_tag(&scopes[i]);
     if (tag == DW_TAG_subprogram) {
       // A lambda or a local class: which function it is in says most about it.
-      name = AttributeText(&scopes[i], DW_AT_name) + "::" + name;
+      constexpr int kMaxNesting = 8;
+      const std::string outer = depth < kMaxNesting ? QualifiedName(&scopes[i], depth + 1)
+                                                    : AttributeText(&scopes[i], DW_AT_name);
+      name = outer + "::" + name;
       break;
     }
     if (tag != DW_TAG_namespace && tag != DW_TAG_class_type && tag != DW_TAG_structure_type &&
