@@ -84,8 +84,10 @@ int ExecProgram(void* argument) {
     fresh.sa_handler = SIG_DFL;
     sigaction(number, &fresh, nullptr);
   }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they reserve terabytes
   const rlimit memory{kMaxAddressSpaceBytes, kMaxAddressSpaceBytes};
   setrlimit(RLIMIT_AS, &memory);
+#endif
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
   Call(SYS_dup3, run.request_pipe[0], 0, 0);

@@ -15,6 +15,12 @@
 namespace heldby::core {
 namespace {
 
+// The mapping as a whole, redzones between its variables too.
+__attribute__((no_sanitize("address", "thread"))) void ReadLoaded(
+    const volatile std::uint8_t* from, std::size_t size, std::uint8_t* to) {
+  for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
+}
+
 constexpr CfiRegisters kX86 = {.frame_pointer = 6, .stack_pointer = 7, .return_address = 16};
 
 // From the first segment to the end of the unwind tables; a vector, so that AddressSanitizer
@@ -23,7 +29,8 @@ class Copy {
  public:
   Copy() {
     EXPECT_TRUE(FindModule(reinterpret_cast<std::uintptr_t>(&CaptureStack), &original_));
-    bytes_.assign(original_.begin, original_.end);
+    bytes_.resize(static_cast<std::size_t>(original_.end - original_.begin));
+    ReadLoaded(original_.begin, bytes_.size(), bytes_.data());
     original_bytes_ = bytes_;
   }
   Module module() const {
