@@ -143,6 +143,7 @@ TEST(CaptureStack, AgreesWithLibgccThroughAnAllocaFrame) {
   for (int size = 16; size < 5000; size *= 3) VariableLength(size);
 }
 
+#ifndef __SANITIZE_THREAD__  // whose runtime delivers signals itself, later and from its own code
 void OnSignal(int) { Compare(); }
 
 TEST(CaptureStack, AgreesWithLibgccInASignalHandler) {
@@ -168,6 +169,7 @@ TEST(CaptureStack, AgreesWithLibgccOnAnAlternateSignalStack) {
   alternate.ss_flags = SS_DISABLE;
   sigaltstack(&alternate, nullptr);
 }
+#endif
 
 // A storm: wherever the timer strikes, in prologues, epilogues, the C library, PLT entries.
 int storm_comparisons = 0;
