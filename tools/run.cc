@@ -7,10 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,48 @@ std::string FindCommand(const std::string& name) {
   return {};
 }
 
+template <typename Record>
+bool ReadAt(std::ifstream& file, std::uint64_t offset, Record* record) {
+  file.clear();
+  file.seekg(static_cast<std::streamoff>(offset));
+  return static_cast<bool>(file.read(reinterpret_cast<char*>(record), sizeof(*record)));
+}
+
+// DT_NEEDED of the program: its strings lie at an address, which a loaded segment places in the
+// file.
+std::vector<std::string> NeededLibraries(std::ifstream& file, const Elf64_Ehdr& header) {
+  std::vector<Elf64_Phdr> loads;
+  Elf64_Phdr dynamic{};
+  for (int i = 0; i < header.e_phnum && i < 128; ++i) {
+    Elf64_Phdr segment{};
+    if (!ReadAt(file, header.e_phoff + sizeof(segment) * static_cast<unsigned>(i), &segment))
+      break;
+    if (segment.p_type == PT_LOAD) loads.push_back(segment);
+    if (segment.p_type == PT_DYNAMIC) dynamic = segment;
+  }
+  std::uint64_t strings = 0;
+  std::vector<std::uint64_t> names;
+  for (std::uint64_t at = 0; at + sizeof(Elf64_Dyn) <= dynamic.p_filesz && at < 65536;
+       at += sizeof(Elf64_Dyn)) {
+    Elf64_Dyn entry{};
+    if (!ReadAt(file, dynamic.p_offset + at, &entry) || entry.d_tag == DT_NULL) break;
+    if (entry.d_tag == DT_NEEDED) names.push_back(entry.d_un.d_val);
+    if (entry.d_tag == DT_STRTAB) strings = entry.d_un.d_ptr;
+  }
+  std::vector<std::string> libraries;
+  for (const Elf64_Phdr& load : loads) {
+    if (strings < load.p_vaddr || strings >= load.p_vaddr + load.p_filesz) continue;
+    for (const std::uint64_t name : names) {
+      file.clear();
+      file.seekg(static_cast<std::streamoff>(load.p_offset + (strings - load.p_vaddr) + name));
+      std::string library;
+      std::getline(file, library, '\0');
+      libraries.push_back(library.substr(0, 256));
+    }
+  }
+  return libraries;
+}
+
 // Why LD_PRELOAD would not reach this program, or would break it. Empty: nothing known against.
 std::string Objection(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -82,13 +125,9 @@ std::string Objection(const std::string& path) {
     return "is set-user-id or set-group-id: the system drops LD_PRELOAD for it";
   }
   // The runtime of GCC's sanitizers insists on being the first library and aborts otherwise.
-  file.clear();
-  file.seekg(0);
-  const std::string bytes((std::istreambuf_iterator<char>(file)),
-                          std::istreambuf_iterator<char>());
-  for (const char* runtime : {"libasan.so.", "libtsan.so."}) {
-    if (absl::StrContains(bytes, runtime)) {
-      return absl::StrCat("uses a sanitizer (", runtime, "*), which owns malloc");
+  for (const std::string& library : NeededLibraries(file, header)) {
+    if (absl::StartsWith(library, "libasan.so.") || absl::StartsWith(library, "libtsan.so.")) {
+      return absl::StrCat("uses a sanitizer (", library, "), which owns malloc");
     }
   }
   return {};
@@ -137,6 +176,12 @@ int Run(const Arguments& arguments) {
   }
   const std::string core = FindCore();
   if (core.empty()) return Fail(1, "cannot find libheldby.so beside this program (../lib)");
+  if (core.find_first_of(" :") != std::string::npos) {
+    return Fail(1,
+                absl::StrCat("libheldby.so is in \"", core,
+                             "\"; accepted: a path without spaces and colons, which separate "
+                             "the entries of LD_PRELOAD"));
+  }
   const std::string name(arguments[static_cast<std::size_t>(ours)]);
   const std::string path = FindCommand(name);
   if (path.empty()) return Fail(127, absl::StrCat("no program \"", name, "\" in PATH"));

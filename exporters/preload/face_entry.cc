@@ -53,7 +53,7 @@ void Listen(const char* address) {
 
 Status WriteWhole(const std::string& path, const std::string& bytes) {
   // Beside the target, then renamed: a reader never sees half a profile.
-  const std::string partial = absl::StrCat(path, ".partial");
+  const std::string partial = absl::StrCat(path, ".partial.", getpid());
   const auto failed = [&](const char* what, const std::string& name) {
     return Status(StatusCode::kUnavailable,
                   absl::StrCat("cannot ", what, " ", name, ": ", strerror(errno)));

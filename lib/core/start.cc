@@ -128,9 +128,11 @@ void StartListening(bool delayed) {
 bool face_half_loaded = false;
 
 void OnForkInChild() {
-  face_half_loaded = loading.load(std::memory_order_relaxed);
+  const bool known = face_half_loaded;
+  face_half_loaded = loading.exchange(false, std::memory_order_relaxed) || known;
   if (face_half_loaded) {
-    Say("forked while the server library was being loaded: this child has no endpoint");
+    if (!known)
+      Say("forked while the server library was being loaded: no endpoint in this child");
     return;
   }
   StartListening(/*delayed=*/true);

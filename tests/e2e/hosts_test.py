@@ -79,6 +79,34 @@ def test_exit_from_a_thread_while_being_scraped_ends_the_host(lab):
     check((done.status, done.out) == (9, "done\n"), f"{done.status}\n{done.out}{done.err}")
 
 
+def test_an_executable_with_its_own_allocator_is_left_alone(lab):
+    for archive in ("libjemalloc.a", "libtcmalloc_minimal.a"):
+        path = lab.run_ok(["g++", f"-print-file-name={archive}"]).out.strip()
+        program = lab.compile("foreign_malloc.cc", "foreign_malloc", "-fno-builtin", "-Wno-mismatched-new-delete",
+                              "-Wl,--whole-archive", path, "-Wl,--no-whole-archive", "-pthread", "-ldl")
+        done = lab.run([program], env=lab.preloaded(HELDBY_SAMPLE_BYTES=1))
+        check((done.status, done.out) == (0, "done\n"), f"{archive}: {done.status}\n{done.out}{done.err}")
+        lines = done.err.splitlines()
+        check(len(lines) == 1 and "stand down" in lines[0], f"{archive}: not one clear line\n{done.err}")
+
+
+def test_operators_that_a_host_replaces_by_half_are_seen_over_every_allocator(lab):
+    for library in ("tcmalloc", "jemalloc", "mimalloc"):
+        for name, flags in (("half", ()), ("address", ("-no-pie", "-fno-pie", "-DADDRESS"))):
+            program = lab.compile("half_operators.cc", name, *flags, "-Wl,--no-as-needed", f"-l{library}")
+            dump = lab.path(f"{library}.{name}.pb.gz")
+            done = lab.run([program], env=lab.preloaded(HELDBY_DUMP_AT_EXIT=dump))
+            check((done.status, done.out, done.err) == (0, "done\n", ""), f"{library} {name}: {done}")
+            held = lab.top(dump, "-sample_index=inuse_space").cum_of(r"HoldByArrayNew")
+            check(abs(held / (100 << 20) - 1) < 0.25, f"{library} {name}: {held} bytes of {100 << 20}")
+
+
+def test_a_stack_walk_does_not_trust_what_was_readable_once(lab):
+    program = lab.compile("shrunk_fiber.cc", "shrunk_fiber")
+    done = lab.run([program], env=lab.preloaded(HELDBY_SAMPLE_BYTES=1))
+    check((done.status, done.out, done.err) == (0, "done\n", ""), f"{done.status}\n{done.out}{done.err}")
+
+
 def test_a_pool_behind_operator_new_gets_all_its_blocks_back(lab):
     program = lab.compile("own_new.cc", "own_new")
     check_ends_well(lab, [program], out="live=0 foreign=0\n")

@@ -159,6 +159,9 @@ HELDBY_HOOK void* realloc(void* block, std::size_t size) {
 }
 
 HELDBY_HOOK void* reallocarray(void* block, std::size_t count, std::size_t size) {
+  // libc's calls the realloc that is bound for everybody; ours would go past a foreign one.
+  if (allocator_facts.malloc_is_foreign) [[unlikely]]
+    return next.reallocarray(block, count, size);
   std::size_t bytes;
   if (__builtin_mul_overflow(count, size, &bytes)) [[unlikely]] {
     errno = ENOMEM;

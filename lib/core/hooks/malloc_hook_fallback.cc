@@ -18,7 +18,8 @@ namespace {
 
 void OnNew(const void* block, std::size_t size) {
   if (block == nullptr || !CountDown(size)) return;
-  const std::uint64_t mean = Tick(size);
+  const std::uint64_t mean =
+      heap_sampler.Tick(size);  // not the hooks' Tick(): they are not in use
   if (mean == 0) return;
   const int saved_errno = errno;
   // The caller is two frames of tcmalloc away; drop_frames hides those.

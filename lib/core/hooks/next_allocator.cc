@@ -8,7 +8,7 @@
 
 #include <atomic>
 
-#include "core/base/thread_slot.h"
+#include "core/base/self_guard.h"
 #include "core/hooks/operator_entry.h"
 #include "core/hooks/settings.h"
 
@@ -159,6 +159,22 @@ const void* Address(Function* function) {
   return reinterpret_cast<const void*>(function);
 }
 
+// Asks by doing: compares this thread's countdown around a malloc that is bound as everybody
+// else's is. Comparing addresses would be fooled by an executable that is not
+// position-independent and takes malloc's address: its PLT entry then is "the" malloc.
+bool MallocIsOurs() {
+  SelfGuard self;
+  const std::uint64_t before = thread_slot.countdown_bytes;
+  thread_slot.countdown_bytes = std::uint64_t{1} << 40;
+  void* (*volatile bound_malloc)(std::size_t) = &malloc;
+  void (*volatile bound_free)(void*) = &free;
+  void* block = bound_malloc(24);
+  const bool ours = thread_slot.countdown_bytes != std::uint64_t{1} << 40;
+  bound_free(block);
+  thread_slot.countdown_bytes = before;
+  return ours;
+}
+
 const char* NameOfAllocator(const NextAllocator& found) {
   if (tc_malloc != nullptr && found.malloc == &tc_malloc) return "tcmalloc";
   Dl_info info;
@@ -197,6 +213,7 @@ void FindMallocFamily(NextAllocator* found) {
   Lookup("free", &found->free);
   Lookup("calloc", &found->calloc);
   Lookup("realloc", &found->realloc);
+  Lookup("reallocarray", &found->reallocarray);
   Lookup("memalign", &found->memalign);
   Lookup("aligned_alloc", &found->aligned_alloc);
   Lookup("posix_memalign", &found->posix_memalign);
@@ -228,13 +245,23 @@ void UseTcmallocOperators(NextAllocator* found) {
   found->op_delete_array_sized = &tc_deletearray_sized;
 }
 
+// An allocator brings its own operators, which know nothing of malloc; those of the C++ library
+// call it. The former are as good as malloc, and are sampled like it, whoever replaces what.
+bool NextOperatorsCallMalloc(const NextAllocator& found) {
+  void* (*next_new)(std::size_t) = nullptr;
+  Lookup("_Znwm", &next_new);
+  return !SameObject(Address(next_new), Address(found.malloc));
+}
+
 void Fill() {
   NextAllocator found = next;
   FindMallocFamily(&found);
   allocator_facts.name = NameOfAllocator(found);
   FindZeroedAligned(found);
-  allocator_facts.operators_replaced = HostReplacesOperators();
-  if (allocator_facts.operators_replaced) {
+  allocator_facts.malloc_is_foreign = !MallocIsOurs();
+  if (allocator_facts.malloc_is_foreign ||
+      (HostReplacesOperators() && NextOperatorsCallMalloc(found))) {
+    allocator_facts.operators_call_malloc = true;
     PassOperatorsOn(&found);
   } else {
     ServeOperatorsByMalloc(found.free, &found);
@@ -264,7 +291,7 @@ constinit NextAllocator next = [] {
   return first;
 }();
 
-constinit AllocatorFacts allocator_facts = {"unknown", false, false, nullptr};
+constinit AllocatorFacts allocator_facts = {"unknown", false, false, false, nullptr};
 
 bool IsBootstrapBlock(const void* block) {
   const auto* at = static_cast<const char*>(block);

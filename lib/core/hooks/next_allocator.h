@@ -21,6 +21,7 @@ struct NextAllocator {
   void (*free)(void*);
   void* (*calloc)(std::size_t, std::size_t);
   void* (*realloc)(void*, std::size_t);
+  void* (*reallocarray)(void*, std::size_t, std::size_t);  // used only under a foreign malloc
   void* (*memalign)(std::size_t, std::size_t);
   void* (*aligned_alloc)(std::size_t, std::size_t);
   int (*posix_memalign)(void**, std::size_t, std::size_t);
@@ -51,9 +52,13 @@ extern NextAllocator next __attribute__((visibility("hidden")));
 
 /// What Resolve() found out.
 struct AllocatorFacts {
-  const char* name;         // "tcmalloc", "glibc", or the file name of whoever it is
-  bool has_memalign;        // of its own; without it a sample cannot be placed
-  bool operators_replaced;  // the host brings operators of its own: ours only pass on
+  const char* name;   // "tcmalloc", "glibc", or the file name of whoever it is
+  bool has_memalign;  // of its own; without it a sample cannot be placed
+  // Somebody before us defines malloc (an allocator inside the executable). What is bound to us
+  // nevertheless goes where it would have gone without us, and nothing is sampled here.
+  bool malloc_is_foreign;
+  // The operators that ours forward to end in malloc, where their bytes are counted.
+  bool operators_call_malloc;
   void* (*zeroed_aligned)(std::size_t align, std::size_t size);  // may be null
 };
 extern AllocatorFacts allocator_facts __attribute__((visibility("hidden")));

@@ -26,14 +26,14 @@ constexpr std::size_t kDefaultAlign = 16;
 
 COLD void* SampledNew(std::size_t size, std::size_t align, const void* caller) {
   const std::uint64_t mean = Tick(size);
-  // A host's own operator ends in malloc, which charges these bytes itself; the tick that fell
-  // on this first charge is discarded, which leaves a Poisson process.
-  if (mean == 0 || allocator_facts.operators_replaced) return nullptr;
+  // An operator that ends in malloc has these bytes charged there; the tick that fell on this
+  // first charge is discarded, which leaves a Poisson process.
+  if (mean == 0 || allocator_facts.operators_call_malloc) return nullptr;
   return PlaceSample(align, size, mean, caller);
 }
 
 COLD bool DeletedSample(void* block) {
-  if (block == nullptr || allocator_facts.operators_replaced || !ForgetSample(block))
+  if (block == nullptr || allocator_facts.operators_call_malloc || !ForgetSample(block))
     return false;
   // Placed by memalign: its match is free, whatever size the host believes it to have.
   next.free(block);

@@ -14,7 +14,8 @@ std::uint64_t Tick(std::size_t size) {
     thread_slot.countdown_bytes = 0;  // ask again at the next allocation
     return 0;
   }
-  return heap_sampler.Tick(size);
+  const std::uint64_t mean = heap_sampler.Tick(size);
+  return allocator_facts.malloc_is_foreign ? 0 : mean;
 }
 
 void* PlaceSample(std::size_t align, std::size_t size, std::uint64_t mean, const void* caller) {

@@ -69,22 +69,6 @@ const char* SanitizerHere() {
   return nullptr;
 }
 
-// Asks by doing: compares this thread's countdown around a malloc that is bound as everybody
-// else's is. Comparing addresses would be fooled by an executable that is not
-// position-independent and takes malloc's address: its PLT entry then is "the" malloc.
-bool MallocIsOurs() {
-  SelfGuard self;
-  const std::uint64_t before = thread_slot.countdown_bytes;
-  thread_slot.countdown_bytes = kCheckBytes;
-  void* (*volatile bound_malloc)(std::size_t) = &malloc;
-  void (*volatile bound_free)(void*) = &free;
-  void* block = bound_malloc(24);
-  const bool ours = thread_slot.countdown_bytes != kCheckBytes;
-  bound_free(block);
-  thread_slot.countdown_bytes = before;
-  return ours;
-}
-
 void StandDown(const char* reason) {
   heap_sampler.clock().set_mean_bytes(0);
   inactive_reason.store(reason, std::memory_order_relaxed);
@@ -141,7 +125,7 @@ void DecideHookState() {
         ") brings neither memalign nor aligned_alloc of its own");
     return;
   }
-  if (MallocIsOurs()) {
+  if (!allocator_facts.malloc_is_foreign) {
     hooks_active.store(true, std::memory_order_relaxed);
     return;
   }
@@ -153,9 +137,12 @@ void DecideHookState() {
         "libtcmalloc.so instead to avoid that");
     return;
   }
-  StandDown(
-      "malloc is defined by another object that comes before libheldby.so: name heldby before "
-      "the allocator on the link line, or preload libheldby.so");
+  constexpr char kForeign[] =
+      "malloc is defined by the executable or by a library that comes before libheldby.so: "
+      "link "
+      "the allocator as a shared library, and name heldby before it";
+  StandDown(kForeign);
+  Say("the allocation hooks stand down: ", kForeign);
 }
 
 HookState DescribeHooks() {

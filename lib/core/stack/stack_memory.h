@@ -22,9 +22,15 @@ class StackMemory {
  public:
   explicit StackMemory(std::uintptr_t stack_pointer) { Begin(stack_pointer); }
 
+  /// From now on every page is asked for anew: the walk goes by a guess, and what was readable
+  /// once (a fiber's stack, unmapped since, another in its place) may lie where guesses lead.
+  void Distrust() { trusted_ = false; }
+
   bool Load(std::uintptr_t address, std::uint64_t* value) {
-    if (address < thread_slot.stack_low || address + sizeof(*value) > thread_slot.stack_high)
-        [[unlikely]] {
+    if (!trusted_) [[unlikely]] {
+      if (!ReadableNow(address)) return false;
+    } else if (address < thread_slot.stack_low ||
+               address + sizeof(*value) > thread_slot.stack_high) [[unlikely]] {
       if (!Extend(address)) return false;
     }
     std::memcpy(value, reinterpret_cast<const void*>(address), sizeof(*value));
@@ -34,6 +40,11 @@ class StackMemory {
  private:
   static constexpr std::uintptr_t kPage = 4096;
   static constexpr std::uintptr_t kReach = 64 * kPage;  // frames are rarely larger than that
+
+  static bool ReadableNow(std::uintptr_t address) {
+    return address % sizeof(std::uint64_t) == 0 && address >= kPage &&
+           PageIsReadable(PageOf(address));
+  }
 
   static std::uintptr_t PageOf(std::uintptr_t address) { return address & ~(kPage - 1); }
 
@@ -72,6 +83,8 @@ class StackMemory {
     thread_slot.stack_high = last + kPage;
     return true;
   }
+
+  bool trusted_ = true;
 };
 
 }  // namespace heldby::core

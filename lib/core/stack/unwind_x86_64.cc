@@ -109,6 +109,7 @@ class Walker {
 
   Step ByExpression(const Rule& rule) {
     std::uint64_t cfa = 0;
+    memory_.Distrust();
     return Evaluate(rule.cfa_expression, Input(), &cfa) ? ToCaller(cfa, rule) : Step::kLost;
   }
 
@@ -119,6 +120,7 @@ class Walker {
     std::uint64_t caller_fp = 0;
     Module module;
     if (fp_ == 0) return Step::kEnd;  // the psABI's mark of the outermost frame
+    memory_.Distrust();
     if (fp_ < sp_ || fp_ - sp_ > kMaxGuessedFrameBytes || fp_ % 8 != 0 ||
         !memory_.Load(fp_, &caller_fp) || !memory_.Load(fp_ + 8, &return_address) ||
         !FindModule(return_address - 1, &module)) {

@@ -1,5 +1,5 @@
-// A daemon in its first millisecond: forks before anything else has happened, and the child loads
-// a library. Built without heldby.
+// A daemon in its first millisecond: forks before anything else has happened, and the child
+// loads a library. Built without heldby.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <sys/wait.h>
