@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -59,13 +60,16 @@ int List(const Arguments& arguments) {
     std::fprintf(stderr, "heldby ls: takes no arguments\n");
     return 2;
   }
+  // Names and arguments are other people's text: nothing in them reaches the terminal as a
+  // command.
   std::printf("%8s  %-32s %s\n", "PID", "ADDRESS", "COMMAND");
   for (const std::string& process : NamesIn("/proc")) {
     int pid = 0;
     if (!absl::SimpleAtoi(process, &pid)) continue;
     const std::string address = AddressOf(process);
     if (address.empty()) continue;
-    std::printf("%8d  %-32s %s\n", pid, address.c_str(), CommandOf(process).c_str());
+    std::printf("%8d  %-32s %s\n", pid, absl::CHexEscape(address).c_str(),
+                absl::Utf8SafeCHexEscape(CommandOf(process)).c_str());
   }
   return 0;
 }

@@ -7,4 +7,6 @@
 #include "heldby/heap.h"          // IWYU pragma: export
 #include "heldby/http.h"          // IWYU pragma: export
 #include "heldby/profile.h"       // IWYU pragma: export
+#include "heldby/self.h"          // IWYU pragma: export
 #include "heldby/status.h"        // IWYU pragma: export
+#include "heldby/symbolize.h"     // IWYU pragma: export

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "heldby/self.h"
+#include "profile/validate.h"
 #include "symbolize/symbolizer.h"
 
 namespace heldby {
@@ -45,9 +46,19 @@ std::string SymbolName(std::uint64_t address) {
   }
 }
 
+std::vector<std::string> SymbolNames(const std::vector<std::uint64_t>& addresses) {
+  UnsampledScope unsampled;
+  try {
+    return TheSymbolizer().NamesOf(addresses);
+  } catch (const std::exception&) {
+    return {};
+  }
+}
+
 void SymbolizeProfile(Profile* profile) {
   UnsampledScope unsampled;
   try {
+    if (!ValidateFormat(*profile).ok()) return;  // ids that lead nowhere
     TheSymbolizer().Symbolize(profile);
   } catch (const std::exception&) {
     // Out of memory: the addresses stay, names are a comfort.

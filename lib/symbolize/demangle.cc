@@ -21,12 +21,16 @@ void DropCloneSuffix(std::string* name) {
 
 }  // namespace
 
+// Both ends are kept: a method of a class with a long template argument has its own name last.
 std::string CapName(std::string text) {
   if (text.size() <= kMaxNameBytes) return text;
-  std::size_t end = kMaxNameBytes - 3;
-  while (end > 0 && (text[end] & 0xc0) == 0x80) --end;  // not inside a UTF-8 character
-  text.resize(end);
-  return std::move(text += "...");
+  constexpr std::size_t kHalf = (kMaxNameBytes - 3) / 2;
+  const auto inside_character = [&](std::size_t at) { return (text[at] & 0xc0) == 0x80; };
+  std::size_t head = kHalf;
+  while (head > 0 && inside_character(head)) --head;
+  std::size_t tail = text.size() - kHalf;
+  while (tail < text.size() && inside_character(tail)) ++tail;
+  return text.substr(0, head) + "..." + text.substr(tail);
 }
 
 std::string Demangle(const std::string& name) {

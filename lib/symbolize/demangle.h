@@ -14,11 +14,11 @@ namespace heldby::symbolize {
 
 inline constexpr std::size_t kMaxNameBytes = 1024;
 
-/// `name` itself if it is not mangled; without the compiler's clone suffixes (".part.0"); cut
-/// with "..." where it is too long.
+/// `name` itself if it is not mangled; without the compiler's clone suffixes (".part.0"); with
+/// "..." for its middle where it is too long.
 [[nodiscard]] std::string Demangle(const std::string& name);
 
-/// `text` cut to kMaxNameBytes.
+/// `text`, at most kMaxNameBytes of it: its two ends.
 [[nodiscard]] std::string CapName(std::string text);
 
 }  // namespace heldby::symbolize

@@ -46,9 +46,7 @@ def test_a_port_that_another_program_has_is_one_clear_line(lab):
 
 
 def test_children_of_a_served_process_are_silent_about_its_port(lab):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = lab.port_nobody_is_given()
     script = ("sleep 0.5; for i in 1 2 3; do /bin/sh -c 'sleep 0.4; /bin/true'; done; echo output; exit 7")
     done = lab.run(["/bin/sh", "-c", script], lab.preloaded(HELDBY_LISTEN=f"127.0.0.1:{port}"))
     check((done.status, done.out, done.err) == (7, "output\n", ""), f"{done.status} {done.out!r}\n{done.err}")

@@ -9,6 +9,7 @@ ctest's SIGKILL would leave our children running.
 import contextlib
 import ctypes
 import os
+import random
 import re
 import shutil
 import signal
@@ -236,6 +237,20 @@ class Lab:
         libs = os.path.join(self.build, "lib")
         return (f"-I{self.source}/include", f"-L{libs}", "-Wl,--no-as-needed", "-lheldby", "-lheldby-server",
                 f"-Wl,-rpath,{libs}", "-pthread")
+
+    def port_nobody_is_given(self):
+        """A free port below the range that the kernel takes port 0 from: a test beside this one cannot get it."""
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+            first = int(limits.read().split()[0])
+        for _ in range(100):
+            port = random.randrange(first // 2, first)
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                    return port
+                except OSError:
+                    continue
+        raise Failure("no free port below the ephemeral range")
 
     def fetch(self, url, seconds=30):
         """(status, body)"""

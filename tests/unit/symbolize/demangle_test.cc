@@ -1,0 +1,41 @@
+#include "symbolize/demangle.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace heldby::symbolize {
+namespace {
+
+TEST(CapName, ALongNameKeepsBothEnds) {
+  const std::string type(3000, 'x');
+  const std::string name = CapName("Keeper<" + type + ">::Leaks(int)");
+  EXPECT_LE(name.size(), kMaxNameBytes);
+  EXPECT_TRUE(name.starts_with("Keeper<xxx")) << name;
+  EXPECT_TRUE(name.ends_with("xxx>::Leaks(int)")) << name;
+  EXPECT_NE(name, CapName("Keeper<" + type + ">::Innocent(int)"));
+}
+
+TEST(CapName, AShortNameStaysAsItIs) { EXPECT_EQ(CapName("main"), "main"); }
+
+TEST(CapName, CutsBetweenCharacters) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "\xc3\xa4";  // U+00E4, two bytes
+  for (int shift = 0; shift < 3; ++shift) {
+    text.insert(text.begin(), 'a');
+    const std::string name = CapName(text);
+    const std::size_t dots = name.find("...");
+    ASSERT_NE(dots, std::string::npos);
+    EXPECT_NE(static_cast<unsigned char>(name[dots - 1]), 0xc3)
+        << "half a character before the cut";
+    EXPECT_NE(static_cast<unsigned char>(name[dots + 3]), 0xa4) << "half a character behind it";
+  }
+}
+
+TEST(Demangle, CloneSuffixesAreDropped) {
+  EXPECT_EQ(Demangle("_Z3foov.part.0"), "foo()");
+  EXPECT_EQ(Demangle("helper.constprop.0"), "helper");
+}
+
+}  // namespace
+}  // namespace heldby::symbolize
