@@ -120,6 +120,81 @@ class Matcher {
   std::uint64_t steps_ = 0;
 };
 
+// .eh_frame_hdr in the one layout linkers write: version 1, pcrel sdata4 pointer, udata4 count,
+// then pairs of sdata4 relative to the header, sorted by function start. One block of rows is
+// in memory, so that neighbours in a long, sorted batch cost no reads.
+class FunctionTable {
+ public:
+  FunctionTable(const ElfFile& file, const Elf64_Phdr& segment)
+      : file_(file), base_(segment.p_vaddr), rows_(segment.p_offset + sizeof(Header)) {
+    const auto header = file.bytes().Get<Header>(segment.p_offset);
+    if (header && header->version == 1 && header->pointer_encoding == 0x1b &&
+        header->count_encoding == 0x03 && header->table_encoding == 0x3b) {
+      count_ = header->count;
+    }
+  }
+
+  /// 0: none at or before the address, or the table cannot be read there.
+  std::uint64_t StartOf(std::uint64_t address) {
+    if (!IsInBlock(address) && !LoadBlockOf(address)) return 0;
+    const auto next = std::ranges::upper_bound(block_, address, {},
+                                               [this](const Row& row) { return StartAt(row); });
+    return next == block_.begin() ? 0 : StartAt(*std::prev(next));
+  }
+
+ private:
+  struct Header {
+    std::uint8_t version, pointer_encoding, count_encoding, table_encoding;
+    std::int32_t frames;
+    std::uint32_t count;
+  };
+  struct Row {
+    std::int32_t start, entry;
+  };
+  static constexpr std::uint64_t kBlockRows = 512;
+
+  std::uint64_t StartAt(const Row& row) const {
+    return base_ + static_cast<std::uint64_t>(static_cast<std::int64_t>(row.start));
+  }
+
+  bool IsInBlock(std::uint64_t address) const {
+    return !block_.empty() && StartAt(block_.front()) <= address && address < block_limit_;
+  }
+
+  bool LoadBlockOf(std::uint64_t address) {
+    std::uint64_t low = 0, high = (count_ + kBlockRows - 1) / kBlockRows;  // of blocks
+    block_limit_ = ~std::uint64_t{0};
+    block_.clear();
+    while (low < high) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      const auto row = file_.bytes().Get<Row>(rows_ + middle * kBlockRows * sizeof(Row));
+      if (!row) return false;
+      if (StartAt(*row) <= address) {
+        low = middle + 1;
+      } else {
+        high = middle;
+        block_limit_ = StartAt(*row);
+      }
+    }
+    if (low == 0) return false;
+    const std::uint64_t first = (low - 1) * kBlockRows;
+    block_.resize(std::min(kBlockRows, count_ - first));
+    if (file_.bytes().Read(rows_ + first * sizeof(Row), block_.data(),
+                           block_.size() * sizeof(Row))) {
+      return true;
+    }
+    block_.clear();
+    return false;
+  }
+
+  const ElfFile& file_;
+  const std::uint64_t base_;
+  const std::uint64_t rows_;
+  std::uint64_t count_ = 0;
+  std::vector<Row> block_;
+  std::uint64_t block_limit_ = 0;  // where the next one starts
+};
+
 }  // namespace
 
 std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
@@ -158,6 +233,10 @@ std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
     }
     found[i].name = file.bytes().Text(names.sh_offset + best[i].name,
                                       names.sh_offset + names.sh_size, kMaxNameBytes);
+    // .symtab carries what the linker was told ("f@@LIB_2", "f@LIB_1"), .dynsym does not.
+    if (const auto at = found[i].name.find('@', 1); at != std::string::npos) {
+      found[i].name.resize(at);
+    }
   }
   return found;
 }
@@ -165,41 +244,10 @@ std::vector<Symbol> FindSymbols(const ElfFile& file, std::uint32_t table,
 std::vector<std::uint64_t> FindFunctionStarts(const ElfFile& file,
                                               std::span<const std::uint64_t> addresses) {
   std::vector<std::uint64_t> starts(addresses.size());
-  for (const Elf64_Phdr& segment : file.segments()) {
-    if (segment.p_type != PT_GNU_EH_FRAME) continue;
-    // The one layout linkers write: version 1, pcrel sdata4 pointer, udata4 count, then pairs
-    // of sdata4 relative to the header, sorted by function start.
-    struct Header {
-      std::uint8_t version, pointer_encoding, count_encoding, table_encoding;
-      std::int32_t frames;
-      std::uint32_t count;
-    };
-    struct Row {
-      std::int32_t start, entry;
-    };
-    const auto header = file.bytes().Get<Header>(segment.p_offset);
-    if (!header || header->version != 1 || header->pointer_encoding != 0x1b ||
-        header->count_encoding != 0x03 || header->table_encoding != 0x3b) {
-      return starts;
-    }
-    const std::uint64_t rows = segment.p_offset + sizeof(Header);
-    for (std::size_t i = 0; i < addresses.size(); ++i) {
-      std::uint64_t low = 0, high = header->count;
-      while (low < high) {
-        const std::uint64_t middle = low + (high - low) / 2;
-        const auto row = file.bytes().Get<Row>(rows + middle * sizeof(Row));
-        if (!row) return starts;
-        const std::uint64_t start = segment.p_vaddr + static_cast<std::int64_t>(row->start);
-        if (start <= addresses[i]) {
-          starts[i] = start;
-          low = middle + 1;
-        } else {
-          high = middle;
-        }
-      }
-    }
-    return starts;
-  }
+  const auto header = std::ranges::find(file.segments(), PT_GNU_EH_FRAME, &Elf64_Phdr::p_type);
+  if (header == file.segments().end()) return starts;
+  FunctionTable table(file, *header);
+  for (std::size_t i = 0; i < addresses.size(); ++i) starts[i] = table.StartOf(addresses[i]);
   return starts;
 }
 

@@ -20,7 +20,7 @@
 namespace heldby::symbolize {
 
 struct Symbol {
-  std::string name;  // as in the table; empty: none contains the address
+  std::string name;  // as in the table, without "@VERSION"; empty: none there
   std::uint64_t start = 0;
 };
 

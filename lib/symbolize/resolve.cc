@@ -21,6 +21,7 @@ struct Batch {
   std::vector<std::uint64_t> offsets;
   NamedModule named;
   std::vector<Frames> frames;
+  std::vector<bool> with_lines;
 };
 using Batches = std::map<std::uint32_t, Batch>;  // by Module::id
 
@@ -67,6 +68,7 @@ void NameBatch(Batch* batch) {
   for (Frame& frame : batch->named.frames) {
     batch->frames.push_back({frame});
   }
+  batch->with_lines.assign(batch->frames.size(), !batch->named.has_dwarf);
 }
 
 // Puts what DWARF says over what the symbol table said of one address.
@@ -135,13 +137,19 @@ void AddLines(const Symbolizer::Options& options, Batches* batches, ResolveCount
                        return;
                      auto& [batch, indices] = asked[module];
                      Improve(std::move(frames), &batch->frames[indices[address]]);
+                     batch->with_lines[indices[address]] = true;
                    });
-  if (end != HelperEnd::kExited || !whole) ++counts->helper_failures;
+  if (end != HelperEnd::kExited || !whole) {
+    ++counts->helper_failures;
+    return;
+  }
+  // Of what has no record, DWARF says nothing.
+  for (auto& [batch, indices] : asked) batch->with_lines.assign(batch->frames.size(), true);
 }
 
 }  // namespace
 
-std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, bool lines,
+std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, Detail detail,
                           const ModuleMap& modules, ResultCache* cache) {
   std::vector<Place> places(addresses.size());
   for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -149,23 +157,30 @@ std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, bool lines,
     if (segment == nullptr) continue;
     places[i].segment = *segment;
     places[i].offset = addresses[i] - segment->start + segment->file_offset;
-    places[i].frames = cache->Find(CacheKey(places[i], lines));
+    if (detail != Detail::kNames) {
+      places[i].frames = cache->Find(CacheKey(places[i], /*lines=*/true));
+      places[i].with_lines = places[i].frames != nullptr;
+    }
+    if (detail != Detail::kLines && places[i].frames == nullptr) {
+      places[i].frames = cache->Find(CacheKey(places[i], /*lines=*/false));
+    }
   }
   return places;
 }
 
-ResolveCounts Resolve(const Symbolizer::Options& options, bool lines,
+ResolveCounts Resolve(const Symbolizer::Options& options, Detail detail,
                       std::vector<Place>* places) {
   ResolveCounts counts;
   Batches batches = GroupByModule(*places);
   for (auto& [id, batch] : batches) NameBatch(&batch);
-  if (lines) AddLines(options, &batches, &counts);
+  if (detail == Detail::kLines) AddLines(options, &batches, &counts);
   for (Place& place : *places) {
     if (place.segment.module == nullptr || place.frames != nullptr) continue;
     const Batch& batch = batches[place.segment.module->id];
     const auto at = std::lower_bound(batch.offsets.begin(), batch.offsets.end(), place.offset);
-    place.frames = std::make_shared<const Frames>(
-        batch.frames[static_cast<std::size_t>(at - batch.offsets.begin())]);
+    const auto index = static_cast<std::size_t>(at - batch.offsets.begin());
+    place.frames = std::make_shared<const Frames>(batch.frames[index]);
+    place.with_lines = detail != Detail::kNames && batch.with_lines[index];
   }
   return counts;
 }

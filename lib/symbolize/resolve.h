@@ -21,6 +21,14 @@ struct Place {
   Segment segment;                       // module == nullptr: in no module
   std::uint64_t offset = 0;              // in the module's file
   std::shared_ptr<const Frames> frames;  // nullptr: to be resolved
+  bool with_lines = false;               // `frames` have what DWARF says, if there is any
+};
+
+/// How much is asked for.
+enum class Detail {
+  kNames,       // no helper
+  kLines,       // the helper, for what the cache has no lines of
+  kKnownLines,  // lines that the cache has, names for the rest: the helper rests
 };
 
 struct ResolveCounts {
@@ -35,11 +43,12 @@ struct ResolveCounts {
 }
 
 /// Where each address is, with what the cache knows of it.
-[[nodiscard]] std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, bool lines,
+[[nodiscard]] std::vector<Place> Lookup(std::span<const std::uint64_t> addresses, Detail detail,
                                         const ModuleMap& modules, ResultCache* cache);
 
-/// Fills the frames still missing. `lines`: ask the helper, too.
-ResolveCounts Resolve(const Symbolizer::Options& options, bool lines,
+/// Fills the frames still missing, with lines only for kLines. A helper that failed has still
+/// answered some: those have `with_lines`.
+ResolveCounts Resolve(const Symbolizer::Options& options, Detail detail,
                       std::vector<Place>* places);
 
 }  // namespace heldby::symbolize

@@ -5,7 +5,8 @@
 // Signals  unsafe: reads files, allocates, starts a process.
 // Self     the caller opens an UnsampledScope around it.
 // Bounds   Options::cache_bytes kept between calls; a call adds what its own profile needs.
-// Progress a call ends within Options::timeout_ms plus the time to read symbol tables.
+// Progress a call ends within Options::timeout_ms plus the time to read symbol tables; a helper
+//          that fails costs that once in Options::rest_ms, not at every call.
 // Source   docs/symbols.md.
 #pragma once
 
@@ -30,6 +31,10 @@ class Symbolizer {
     std::string helper_path;
     /// For one run of the helper; past it, it is killed and the rest gets names only.
     int timeout_ms = 10'000;
+    /// After a failure the helper rests so long, and what the cache has no lines of gets names
+    /// only; twice as long after the next failure in a row, up to `max_rest_ms`.
+    int rest_ms = 5 * 60'000;
+    int max_rest_ms = 60 * 60'000;
     std::size_t cache_bytes = 24 << 20;
   };
 
@@ -41,6 +46,7 @@ class Symbolizer {
     std::uint64_t outside_total = 0;    // of them, in no module
     std::uint64_t helper_runs_total = 0;
     std::uint64_t helper_failures_total = 0;  // missing, died, or out of time
+    std::uint64_t helper_rests_total = 0;     // calls answered without it after a failure
     std::uint64_t cache_bytes = 0;
   };
 

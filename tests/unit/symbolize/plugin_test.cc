@@ -105,6 +105,19 @@ TEST(Symbolizer, InAStrippedFileAFrameNeverTakesANeighboursName) {
   EXPECT_EQ(symbolizer.NameOf(plugin.calls().at("inlined")), "");
 }
 
+TEST(Symbolizer, ANameIsWithoutTheVersionThatALinkerAppends) {
+  void* handle = dlopen(PathOf("versioned").c_str(), RTLD_NOW);
+  ASSERT_NE(handle, nullptr) << dlerror();
+  const auto at = reinterpret_cast<std::uint64_t>(dlsym(handle, "Versioned"));
+  ASSERT_NE(at, 0u);
+  Symbolizer symbolizer(WithHelper());
+  EXPECT_EQ(symbolizer.NameOf(at), "Versioned");
+  Profile profile = BareProfile({at});
+  symbolizer.Symbolize(&profile);
+  EXPECT_EQ(NamesAt(profile, 0), (std::vector<std::string>{"Versioned"}));
+  dlclose(handle);
+}
+
 TEST(Symbolizer, AnUnloadedPluginKeepsItsNamesOnceItWasSeen) {
   Plugin plugin(PathOf("gcc5"));
   Symbolizer symbolizer(WithHelper());
