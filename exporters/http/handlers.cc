@@ -109,6 +109,24 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   return rows;
 }
 
+// "0x1+0x2+17": those that are numbers, and not 0.
+std::vector<std::uint64_t> ParseAddresses(std::string_view text) {
+  std::vector<std::uint64_t> addresses;
+  while (!text.empty()) {
+    const auto plus = text.find('+');
+    std::string_view word = text.substr(0, plus);
+    text.remove_prefix(plus == text.npos ? text.size() : plus + 1);
+    while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
+    std::uint64_t address = 0;
+    const absl::string_view digits = AsPiece(word);
+    const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
+    const bool is_number =
+        is_hex ? absl::SimpleHexAtoi(digits, &address) : absl::SimpleAtoi(digits, &address);
+    if (is_number && address != 0) addresses.push_back(address);
+  }
+  return addresses;
+}
+
 }  // namespace
 
 Response IndexPage(std::span<const ProfileEntry> profiles) {
@@ -182,22 +200,19 @@ Response CommandLine() {
   return TextReply(std::move(arguments));
 }
 
-Response Symbols(std::string_view addresses, std::string (*symbol_name)(std::uint64_t)) {
+Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names) {
+  const std::vector<std::uint64_t> asked = ParseAddresses(addresses);
+  // Each once: a body of one-digit numbers holds half a million of them.
+  std::vector<std::uint64_t> distinct = asked;
+  std::ranges::sort(distinct);
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  const std::vector<std::string> names = symbol_names(distinct);
+  if (names.size() != distinct.size()) return ErrorReply(500, "out of memory");
   // pprof asks only whether the number is 0, which would mean "no symbols at all".
   std::string body = "num_symbols: 1\n";
-  while (!addresses.empty()) {
-    const auto plus = addresses.find('+');
-    std::string_view word = addresses.substr(0, plus);
-    addresses.remove_prefix(plus == addresses.npos ? addresses.size() : plus + 1);
-    while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
-    std::uint64_t address = 0;
-    const absl::string_view digits = AsPiece(word);
-    const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
-    if (!(is_hex ? absl::SimpleHexAtoi(digits, &address)
-                 : absl::SimpleAtoi(digits, &address))) {
-      continue;
-    }
-    const std::string name = address == 0 ? std::string() : symbol_name(address);
+  for (const std::uint64_t address : asked) {
+    const auto at = std::ranges::lower_bound(distinct, address) - distinct.begin();
+    const std::string& name = names[static_cast<std::size_t>(at)];
     if (name.empty()) continue;
     // The client drops a line that is not terminated, the last one too.
     absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");

@@ -11,12 +11,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "exporters/http/profile_table.h"
 #include "exporters/http/target.h"
 #include "heldby/http.h"
 
 namespace heldby::http {
+
+/// One name per address, in their order; empty where there is none. Like heldby::SymbolNames.
+using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::uint64_t>&);
 
 [[nodiscard]] Response IndexPage(std::span<const ProfileEntry> profiles);
 
@@ -30,7 +34,7 @@ namespace heldby::http {
 [[nodiscard]] Response CommandLine();
 
 /// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.
-[[nodiscard]] Response Symbols(std::string_view addresses,
-                               std::string (*symbol_name)(std::uint64_t));
+/// They are looked up at once: one by one, each would cost a pass over a symbol table.
+[[nodiscard]] Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names);
 
 }  // namespace heldby::http

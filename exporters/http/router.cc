@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "exporters/http/handlers.h"
 #include "exporters/http/reply.h"
 #include "heldby/symbolize.h"
 #include "profile/text.h"
@@ -29,10 +28,10 @@ Response MethodNotAllowed(std::string_view allowed) {
 
 }  // namespace
 
-Router::Router() : Router(BuiltinProfiles(), &SymbolName) {}
+Router::Router() : Router(BuiltinProfiles(), &SymbolNames) {}
 
-Router::Router(std::span<const ProfileEntry> profiles, SymbolNameFunction symbol_name)
-    : profiles_(profiles), symbol_name_(symbol_name) {}
+Router::Router(std::span<const ProfileEntry> profiles, SymbolNamesFunction symbol_names)
+    : profiles_(profiles), symbol_names_(symbol_names) {}
 
 std::size_t Router::MaxBodyBytes(const Request& request) {
   if (request.method != "POST") return 0;
@@ -69,7 +68,7 @@ Response Router::Dispatch(const Request& request) const {
     if (request.body.size() > kMaxSymbolBodyBytes) {
       return ErrorReply(413, "request body too large: at most 1048576 bytes of addresses");
     }
-    return Symbols(is_read ? target->raw_query : request.body, symbol_name_);
+    return Symbols(is_read ? target->raw_query : request.body, symbol_names_);
   }
   if (!is_read) return MethodNotAllowed("GET, HEAD");
   if (is_health) return TextReply("ok\n");

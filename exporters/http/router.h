@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "exporters/http/handlers.h"
 #include "exporters/http/profile_table.h"
 #include "exporters/http/target.h"
 #include "heldby/http.h"
@@ -23,12 +24,10 @@ inline constexpr std::size_t kMaxSymbolBodyBytes = 1 << 20;
 
 class Router {
  public:
-  using SymbolNameFunction = std::string (*)(std::uint64_t address);
-
   /// Over what this process has.
   Router();
   /// REQUIRES: `profiles` is sorted by name and outlives the router.
-  Router(std::span<const ProfileEntry> profiles, SymbolNameFunction symbol_name);
+  Router(std::span<const ProfileEntry> profiles, SymbolNamesFunction symbol_names);
 
   [[nodiscard]] Response Route(const Request& request) const;
 
@@ -44,7 +43,7 @@ class Router {
   Response Named(const Request& request, std::string_view name, const Target& target) const;
 
   std::span<const ProfileEntry> profiles_;
-  SymbolNameFunction symbol_name_;
+  SymbolNamesFunction symbol_names_;
 };
 
 }  // namespace heldby::http

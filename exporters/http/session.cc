@@ -124,6 +124,8 @@ void Session::ReadHeader() {
   Enter(State::kHeader, host_.limits().header_timeout);
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(host_.limits().header_bytes));
+  // Beast would judge the length before anyone knows who asks for what: OnHeader() does.
+  parser_->body_limit(boost::none);
   beast::http::async_read_header(socket_, buffer_, *parser_,
                                  [self = shared_from_this()](error_code error, std::size_t) {
                                    if (self->state_ != State::kHeader) return;
@@ -165,7 +167,10 @@ void Session::OnHeader() {
     return Write(*std::move(refusal));
   }
   if (max_body_bytes == 0) return Dispatch();
-  parser_->body_limit(max_body_bytes);
+  if (parser_->content_length().value_or(0) > max_body_bytes) {
+    return OnReadError(make_error_code(beast::http::error::body_limit));
+  }
+  parser_->body_limit(max_body_bytes);  // while reading, for chunks
   if (!beast::iequals(parser_->get()[beast::http::field::expect], "100-continue")) {
     return ReadBody();
   }

@@ -53,7 +53,7 @@ class Clients : public testing::Test {
     if (!listener) return nullptr;
     if (listener->port() != 0) url_ = listener->address();
     auto server = Server::Start(*std::move(listener), AccessPolicy("", ""),
-                                Router(SampleProfiles(), SampleSymbolName));
+                                Router(SampleProfiles(), SampleSymbolNames));
     return server ? *std::move(server) : nullptr;
   }
   Output Pprof(const std::string& arguments) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "exporters/http/profile_table.h"
 #include "heldby/profile.h"
@@ -76,8 +77,15 @@ inline std::span<const ProfileEntry> SampleProfiles() {
   return kEntries;
 }
 
-inline std::string SampleSymbolName(std::uint64_t address) {
-  return address == 0x401234 ? "_ZN4demo13ReadWholeFileEv" : "";
+inline int symbol_batches = 0;  // calls of SampleSymbolNames()
+
+inline std::vector<std::string> SampleSymbolNames(const std::vector<std::uint64_t>& addresses) {
+  ++symbol_batches;
+  std::vector<std::string> names;
+  for (const std::uint64_t address : addresses) {
+    names.emplace_back(address == 0x401234 ? "_ZN4demo13ReadWholeFileEv" : "");
+  }
+  return names;
 }
 
 }  // namespace heldby::http

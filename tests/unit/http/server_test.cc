@@ -33,7 +33,7 @@ class ServerTest : public testing::Test {
     ASSERT_TRUE(listener) << listener.status().message();
     port_ = listener->port();
     auto server = Server::Start(*std::move(listener), AccessPolicy(std::move(token), ""),
-                                Router(SampleProfiles(), SampleSymbolName), limits);
+                                Router(SampleProfiles(), SampleSymbolNames), limits);
     ASSERT_TRUE(server) << server.status().message();
     server_ = *std::move(server);
   }
@@ -168,11 +168,33 @@ TEST_F(ServerTest, BoundsTheBodyOfSymbolAndReadsNoOther) {
   chunked.Send(head + "Transfer-Encoding: chunked\r\n\r\n180000\r\n" +
                std::string(0x180000, '+'));
   EXPECT_EQ(StatusOf(chunked.ReadResponse()), 413);
-  RawClient elsewhere(port_);
-  elsewhere.Send(
-      "POST /debug/pprof/heap HTTP/1.1\r\nHost: localhost\r\n"
-      "Content-Length: 1000000\r\n\r\n");
-  EXPECT_EQ(StatusOf(elsewhere.ReadResponse()), 405) << "answered without waiting for the body";
+}
+
+TEST_F(ServerTest, ABodyNobodyReadsHasNoLimitAndIsNotAwaited) {
+  Start();
+  const auto status = [this](const std::string& method_and_path, const std::string& host,
+                             const std::string& length) {
+    RawClient client(port_);
+    client.Send(method_and_path + " HTTP/1.1\r\nHost: " + host +
+                "\r\nContent-Length: " + length + "\r\n\r\n");
+    return StatusOf(client.ReadResponse());
+  };
+  for (const char* length : {"1000000", "2000000", "9000000000000000000"}) {
+    EXPECT_EQ(status("POST /debug/pprof/heap", "localhost", length), 405) << length;
+    EXPECT_EQ(status("PUT /debug/pprof/symbol", "localhost", length), 405) << length;
+    EXPECT_EQ(status("GET /debug/pprof/heap", "localhost", length), 200) << length;
+    EXPECT_EQ(status("GET /nowhere", "localhost", length), 404) << length;
+    EXPECT_EQ(status("POST /debug/pprof/symbol", "rebound.example", length), 403) << length;
+  }
+}
+
+TEST_F(ServerTest, AsksForTheTokenBeforeItJudgesTheLengthOfABody) {
+  Start({}, "correct-horse-battery");
+  RawClient client(port_);
+  client.Send(
+      "POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\n"
+      "Content-Length: 2000000\r\n\r\n");
+  EXPECT_EQ(StatusOf(client.ReadResponse()), 401);
 }
 
 TEST_F(ServerTest, AClientThatExpectsContinueIsToldSo) {
