@@ -3,24 +3,17 @@
 #include <time.h>
 
 #include <array>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "profile/builder.h"
+#include "profile/drop_frames.h"
 
 namespace heldby::collect {
 namespace {
 
 constexpr std::uint64_t kObjectUnit = 4096;
-
-// Only what is always a leaf: pprof cuts at the match nearest the root (profile/trim.h does the
-// rest, where names are known).
-constexpr std::string_view kDropFrames =
-    "malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|valloc|pvalloc"
-    "|operator new(\\[\\])?|tc_(malloc|new|newarray|memalign).*";
 
 // Synthetic frames lie in the first pages of the address space, which the kernel maps for
 // nobody (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify
@@ -29,6 +22,10 @@ constexpr std::uint64_t kSyntheticStart = 0x1000;
 constexpr std::uint64_t kSyntheticLimit = 0x2000;
 constexpr std::uint64_t kStackTableFull = 0x1001;
 constexpr std::uint64_t kStackTruncated = 0x1002;
+
+// Code that is gone keeps its address, moved to where no address of a process can be.
+constexpr std::uint64_t kUnloadedStart = 0xffff000000000000;
+constexpr std::uint64_t kUnloadedLimit = 0xffff800000000000;
 
 class HeapCollector {
  public:
@@ -46,7 +43,8 @@ class HeapCollector {
     header.time_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
     header.period_type = {"space", "bytes"};
     header.period = static_cast<std::int64_t>(core_.sample_bytes());
-    header.drop_frames = std::string(kDropFrames);
+    // profile/trim.h does the rest, where names are known.
+    header.drop_frames = AllocationEntriesPattern();
     core_.visit_heap_sites(&OnSite, this);
     AddDropComments();
     return std::move(builder_).Build();
@@ -62,7 +60,10 @@ class HeapCollector {
     stack.reserve(site.depth + 1);
     for (std::size_t i = 0; i < site.depth; ++i) {
       // A return address may be the first byte of the next function: step back into the call.
-      stack.push_back(builder_.AddLocation(MappingId::kNone, site.frames[i] - 1));
+      const std::uintptr_t call = site.frames[i] - 1;
+      stack.push_back(IsReplaced(call, site.modules[i])
+                          ? Unloaded(call)
+                          : builder_.AddLocation(MappingId::kNone, call));
     }
     if (site.depth == 0)
       stack.push_back(Synthetic(kStackTableFull, "[heldby: stack table full]"));
@@ -80,6 +81,23 @@ class HeapCollector {
                        {{.key = "bytes",
                          .number = static_cast<std::int64_t>(site.size_class_bytes),
                          .number_unit = "bytes"}});
+  }
+
+  // Another library has been loaded where this code was: its names would be a lie. (Where
+  // nothing is loaded now, the symbolizer may remember what was.)
+  bool IsReplaced(std::uintptr_t call, std::uint16_t module) const {
+    if (module == 0) return false;
+    const std::uint16_t now = core_.module_at(call);
+    return now != 0 && now != module;
+  }
+
+  LocationId Unloaded(std::uintptr_t call) {
+    const MappingId mapping = builder_.AddMapping({.start = kUnloadedStart,
+                                                   .limit = kUnloadedLimit,
+                                                   .filename = "[unloaded]",
+                                                   .has_functions = true});
+    return builder_.AddLocation(mapping, kUnloadedStart | call,
+                                {{.function = builder_.AddFunction("[unloaded code]")}});
   }
 
   LocationId Synthetic(std::uint64_t address, const char* name) {

@@ -20,6 +20,7 @@ void OnSite(void* argument, StackId stack, std::uint64_t size_class_bytes,
   if (stack != StackId::kNoStack) {
     const StackRecord& record = heap_sampler.stacks().Get(stack);
     site.frames = record.frames;
+    site.modules = record.modules();
     site.depth = record.depth;
     site.truncated = record.truncated;
   }
@@ -81,6 +82,7 @@ constexpr CoreApi kApi = {
     .set_sample_bytes = &SetSampleBytes,
     .visit_heap_sites = &VisitHeapSites,
     .read_counters = &ReadCounters,
+    .module_at = &ModuleTagAt,
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
     .seed_thread = &SeedThread,

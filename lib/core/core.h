@@ -24,6 +24,7 @@ struct HookDescription {
 /// Totals of one allocation site. Objects are in 1/4096; in use = allocated - freed.
 struct HeapSite {
   const std::uintptr_t* frames;  // return addresses, innermost first
+  const std::uint16_t* modules;  // which module each frame was in; 0: not known
   std::size_t depth;             // 0: the stack table was full
   bool truncated;
   std::uint64_t size_class_bytes;
@@ -55,6 +56,8 @@ struct CoreApi {
   bool (*set_sample_bytes)(std::uint64_t mean_bytes);
   void (*visit_heap_sites)(void (*visit)(void* context, const HeapSite& site), void* context);
   Counters (*read_counters)();
+  /// The module at `pc` now, as HeapSite::modules names it; 0: none.
+  std::uint16_t (*module_at)(std::uintptr_t pc);
   /// Nested. Signal-safe. Between them, this thread's allocations are not sampled.
   void (*enter_self)();
   void (*leave_self)();

@@ -39,6 +39,18 @@ def test_a_library_that_was_unloaded_keeps_its_stacks_readable(lab):
     check(top.cum_of(r"LoadAndUnload") >= 200 * 7000, f"the plugin's memory is missing\n{top.text}")
 
 
+def test_unloaded_code_is_not_given_the_name_of_what_is_loaded_in_its_place(lab):
+    plugins = [lab.compile("twin_plugin.cc", f"{name}.so", "-shared", "-fPIC", f"-DFUNCTION={name}")
+               for name in ("LeakInFirst", "NeverCalled")]
+    program = lab.compile("replaces_plugin.cc", "replaces_plugin", "-ldl")
+    dump = lab.path("replaced.pb.gz")
+    done = lab.run([program, *plugins], env=lab.preloaded(HELDBY_DUMP_AT_EXIT=dump, HELDBY_SAMPLE_BYTES=1))
+    check((done.status, done.out, done.err) == (0, "same place\n", ""), f"{done.status}\n{done.out}{done.err}")
+    top = lab.top(dump, "-sample_index=inuse_space")
+    check(top.cum_of(r"NeverCalled") == 0, f"a function that was never called is blamed\n{top.text}")
+    check(top.cum_of(r"unloaded code") >= 40 << 20, f"the memory of the library that is gone is missing\n{top.text}")
+
+
 def test_a_hundred_thousand_exceptions_pass_through(lab):
     check_ends_well(lab, [hard_host(lab), "throw"])
 

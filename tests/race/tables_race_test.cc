@@ -75,7 +75,7 @@ TEST(StackTableRace, AStackHasOneIdHoweverManyThreadsBringIt) {
   std::vector<std::vector<StackId>> ids(kThreads);
   OnThreads([&](int t) {
     for (int i = 0; i < kRounds; ++i) {
-      Stack stack;
+      Stack stack{};
       stack.depth = 2;
       stack.frames[0] = static_cast<std::uintptr_t>(i / 2);
       stack.frames[1] = 7;

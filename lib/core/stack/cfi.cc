@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include "core/stack/capture.h"
 #include "core/stack/eh_frame.h"
 
 namespace heldby::core {
@@ -231,6 +232,26 @@ bool FindModule(std::uintptr_t pc, Module* module) {
   module->end = static_cast<const std::uint8_t*>(found.dlfo_map_end);
   module->eh_frame_hdr = static_cast<const std::uint8_t*>(found.dlfo_eh_frame);
   return module->eh_frame_hdr >= module->begin && module->eh_frame_hdr < module->end;
+}
+
+std::uint16_t ModuleTagAt(std::uintptr_t pc) {
+  Module module;
+  return FindModule(pc, &module) ? ModuleTag(Hash(module)) : std::uint16_t{0};
+}
+
+std::uint64_t Hash(const Module& module) {
+  // The ELF header, the program headers and, behind them, the notes with the build id.
+  constexpr std::ptrdiff_t kHeadBytes = 1024;
+  std::uint64_t hash = reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
+  if (module.end - module.begin >= kHeadBytes) {
+    for (std::ptrdiff_t at = 0; at < kHeadBytes; at += 8) {
+      std::uint64_t word;
+      __builtin_memcpy(&word, module.begin + at, sizeof(word));
+      hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+      hash ^= hash >> 29;
+    }
+  }
+  return hash | 1;
 }
 
 Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& registers) {

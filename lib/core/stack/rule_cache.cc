@@ -1,7 +1,5 @@
 #include "core/stack/rule_cache.h"
 
-#include <string.h>
-
 namespace heldby::core {
 namespace {
 
@@ -15,13 +13,8 @@ std::uint64_t Pack(const Rule& rule) {
 
 }  // namespace
 
-std::uint64_t RuleCache::KeyOf(const Module& module, std::uintptr_t pc) {
-  std::uint64_t table_facts;  // encoded distance of .eh_frame and number of functions
-  memcpy(&table_facts, module.eh_frame_hdr + 4, sizeof(table_facts));
-  const std::uint64_t of_module =
-      (table_facts ^ reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr)) *
-      0x9e3779b97f4a7c15u;
-  const std::uint64_t mixed = (pc ^ of_module) * 0xff51afd7ed558ccdu;
+std::uint64_t RuleCache::KeyOf(std::uint64_t module_hash, std::uintptr_t pc) {
+  const std::uint64_t mixed = (pc ^ module_hash) * 0xff51afd7ed558ccdu;
   return mixed ^ (mixed >> 32);
 }
 

@@ -5,9 +5,8 @@
 //
 // Shape. Direct-mapped, 16,384 entries of two words: value, and key ^ value. An entry written
 // by two threads at once, or read half-way, fails the check and counts as a miss: no lock, no
-// wait, no generation. The key mixes the program counter with what is known of its module
-// (where its table lies and how many functions it has), so that another object loaded at the
-// place of an unloaded one finds no rules of its predecessor.
+// wait, no generation. The key mixes the program counter with its module's Hash(), so that
+// another object loaded at the place of an unloaded one finds no rules of its predecessor.
 //
 // Threads  any, lock-free.   Signals  safe.   Allocates  never.   Bounds  256 KiB, static.
 #pragma once
@@ -23,7 +22,7 @@ class RuleCache {
  public:
   constexpr RuleCache() = default;
 
-  static std::uint64_t KeyOf(const Module& module, std::uintptr_t pc);
+  static std::uint64_t KeyOf(std::uint64_t module_hash, std::uintptr_t pc);
   bool Find(std::uint64_t key, Rule* rule) const;
   /// Rules that do not fit into one word (expressions) are not kept.
   void Remember(std::uint64_t key, const Rule& rule);

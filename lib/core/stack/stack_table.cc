@@ -8,7 +8,8 @@ namespace {
 std::uint64_t HashOf(const Stack& stack) {
   std::uint64_t hash = 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(stack.truncated);
   for (int i = 0; i < stack.depth; ++i) {
-    hash = (hash ^ stack.frames[i]) * 0xff51afd7ed558ccdu;
+    hash =
+        (hash ^ stack.frames[i] ^ std::uint64_t{stack.modules[i]} << 48) * 0xff51afd7ed558ccdu;
     hash ^= hash >> 32;
   }
   return hash;
@@ -23,7 +24,9 @@ std::uint32_t StackTable::Find(std::uint32_t from, std::uint32_t until, const St
     if (record.hash == hash && record.depth == stack.depth &&
         record.truncated == stack.truncated &&
         memcmp(record.frames, stack.frames,
-               static_cast<std::size_t>(stack.depth) * sizeof(std::uintptr_t)) == 0) {
+               static_cast<std::size_t>(stack.depth) * sizeof(std::uintptr_t)) == 0 &&
+        memcmp(record.modules(), stack.modules,
+               static_cast<std::size_t>(stack.depth) * sizeof(std::uint16_t)) == 0) {
       return at;
     }
     at = record.next;
@@ -39,7 +42,9 @@ StackId StackTable::Intern(const Stack& stack) {
 
   const std::size_t frames_bytes =
       static_cast<std::size_t>(stack.depth) * sizeof(std::uintptr_t);
-  const std::uint32_t at = arena_.Allocate(sizeof(StackRecord) + frames_bytes);
+  const std::size_t modules_bytes =
+      static_cast<std::size_t>(stack.depth) * sizeof(std::uint16_t);
+  const std::uint32_t at = arena_.Allocate(sizeof(StackRecord) + frames_bytes + modules_bytes);
   if (at == 0) {
     dropped_.fetch_add(1, std::memory_order_relaxed);
     return StackId::kNoStack;
@@ -49,6 +54,7 @@ StackId StackTable::Intern(const Stack& stack) {
   record->truncated = stack.truncated;
   record->hash = hash;
   memcpy(record->frames, stack.frames, frames_bytes);
+  memcpy(record->frames + stack.depth, stack.modules, modules_bytes);
 
   for (;;) {
     record->next = head;

@@ -27,7 +27,11 @@ struct StackRecord {
   std::uint16_t depth;
   bool truncated;
   std::uint64_t hash;
-  std::uintptr_t frames[];  // `depth` of them
+  std::uintptr_t frames[];  // `depth` of them, and behind them as many module tags
+
+  const std::uint16_t* modules() const {
+    return reinterpret_cast<const std::uint16_t*>(frames + depth);
+  }
 };
 
 class StackTable {

@@ -61,6 +61,9 @@ class Walker {
   /// instruction plus one, so that "minus one" is right for every frame.
   std::uintptr_t pc() const { return pc_ + (exact_ ? 1 : 0); }
 
+  /// Of the frame that the last step left.
+  std::uint16_t module_tag() const { return module_tag_; }
+
  private:
   static std::uintptr_t Offset(const Rule& rule) {
     return static_cast<std::uintptr_t>(static_cast<std::intptr_t>(rule.cfa_offset));
@@ -71,8 +74,14 @@ class Walker {
     // whatever follows.
     const std::uintptr_t inside = exact_ ? pc_ : pc_ - 1;
     Module module;
+    module_tag_ = 0;
     if (!FindModule(inside, &module)) return Rule::Kind::kUnknown;
-    const std::uint64_t key = RuleCache::KeyOf(module, inside);
+    if (module.eh_frame_hdr != hashed_) {  // neighbours on a stack are mostly of one module
+      hashed_ = module.eh_frame_hdr;
+      hash_ = Hash(module);
+    }
+    module_tag_ = ModuleTag(hash_);
+    const std::uint64_t key = RuleCache::KeyOf(hash_, inside);
     if (!rule_cache.Find(key, rule)) {
       *rule = FindRule(module, inside, kRegisters);
       if (rule->kind == Rule::Kind::kUnknown && !exact_) {
@@ -183,6 +192,9 @@ class Walker {
   std::uintptr_t fp_;
   bool exact_ = true;  // the walk begins at an instruction, not behind a call
   int signal_frames_ = 0;
+  const std::uint8_t* hashed_ = nullptr;  // the module that hash_ is of
+  std::uint64_t hash_ = 0;
+  std::uint16_t module_tag_ = 0;
 };
 
 }  // namespace
@@ -215,6 +227,7 @@ __attribute__((noinline)) void CaptureStack(std::uintptr_t first, Stack* stack) 
   stack->truncated = false;
   for (bool found = false;;) {
     const Walker::Step step = walker.Next();
+    if (stack->depth > 0) stack->modules[stack->depth - 1] = walker.module_tag();
     if (step == Walker::Step::kEnd) return;
     if (step == Walker::Step::kLost || stack->depth == kMaxStackDepth) {
       stack->truncated = true;
@@ -224,6 +237,7 @@ __attribute__((noinline)) void CaptureStack(std::uintptr_t first, Stack* stack) 
       found = true;
       stack->depth = 0;  // forget the frames of ours above it
     }
+    stack->modules[stack->depth] = 0;
     stack->frames[stack->depth++] = walker.pc();
   }
 }

@@ -8,7 +8,7 @@ namespace heldby::core {
 namespace {
 
 Stack StackOf(std::initializer_list<std::uintptr_t> frames) {
-  Stack stack;
+  Stack stack{};
   for (std::uintptr_t frame : frames) stack.frames[stack.depth++] = frame;
   return stack;
 }
@@ -25,6 +25,16 @@ TEST(StackTable, EqualStacksShareAnIdAndOthersDoNot) {
   EXPECT_NE(table->Intern(cut), id) << "a truncated stack is another stack";
 }
 
+TEST(StackTable, EqualAddressesInDifferentModulesAreDifferentStacks) {
+  auto table = std::make_unique<StackTable>();
+  Stack stack = StackOf({1, 2});
+  const StackId id = table->Intern(stack);
+  stack.modules[1] = 77;
+  const StackId other = table->Intern(stack);
+  EXPECT_NE(other, id);
+  EXPECT_EQ(table->Get(other).modules()[1], 77);
+}
+
 TEST(StackTable, GivesBackTheFramesItWasGiven) {
   auto table = std::make_unique<StackTable>();
   const StackId id = table->Intern(StackOf({0x10, 0x20, 0x30}));
@@ -37,7 +47,7 @@ TEST(StackTable, GivesBackTheFramesItWasGiven) {
 
 TEST(StackTable, FullTableDropsCountsAndStillFindsOldStacks) {
   auto table = std::make_unique<StackTable>();
-  Stack stack;
+  Stack stack{};
   stack.depth = kMaxStackDepth;
   for (int i = 0; i < kMaxStackDepth; ++i) stack.frames[i] = 0x1000u + i;
   const StackId first = table->Intern(stack);
@@ -46,7 +56,7 @@ TEST(StackTable, FullTableDropsCountsAndStillFindsOldStacks) {
     stack.frames[0] = 0x100000 + interned;
     table->Intern(stack);
   }
-  EXPECT_GT(interned, 30'000u);
+  EXPECT_GT(interned, 25'000u);
   EXPECT_EQ(table->Intern(stack), StackId::kNoStack);
   stack.frames[0] = 0x1000;
   EXPECT_EQ(table->Intern(stack), first);
