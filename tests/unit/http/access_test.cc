@@ -161,7 +161,8 @@ TEST_F(TokenFile, RefusesWhatIsNotARegularFile) {
   EXPECT_FALSE(ReadTokenFile("token_file", path_)) << "absent";
   EXPECT_FALSE(ReadTokenFile("token_file", directory_)) << "a directory";
   ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
-  EXPECT_FALSE(ReadTokenFile("token_file", path_)) << "a FIFO without a writer, and it must not wait for one";
+  EXPECT_FALSE(ReadTokenFile("token_file", path_))
+      << "a FIFO without a writer, and it must not wait for one";
 }
 
 }  // namespace

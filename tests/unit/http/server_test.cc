@@ -188,15 +188,6 @@ TEST_F(ServerTest, ABodyNobodyReadsHasNoLimitAndIsNotAwaited) {
   }
 }
 
-TEST_F(ServerTest, AsksForTheTokenBeforeItJudgesTheLengthOfABody) {
-  Start({}, "correct-horse-battery");
-  RawClient client(port_);
-  client.Send(
-      "POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\n"
-      "Content-Length: 2000000\r\n\r\n");
-  EXPECT_EQ(StatusOf(client.ReadResponse()), 401);
-}
-
 TEST_F(ServerTest, AClientThatExpectsContinueIsToldSo) {
   Start();
   RawClient client(port_);
@@ -210,11 +201,13 @@ TEST_F(ServerTest, AClientThatExpectsContinueIsToldSo) {
 
 TEST_F(ServerTest, AsksForTheTokenBeforeTheBody) {
   Start({}, "correct-horse-battery");
-  RawClient client(port_);
-  client.Send(
-      "POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\n"
-      "Content-Length: 1000\r\n\r\n");
-  EXPECT_EQ(StatusOf(client.ReadResponse()), 401);
+  for (const char* length : {"1000", "2000000"}) {
+    RawClient client(port_);
+    client.Send(std::string("POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\n"
+                            "Content-Length: ") +
+                length + "\r\n\r\n");
+    EXPECT_EQ(StatusOf(client.ReadResponse()), 401) << length;
+  }
   RawClient known(port_);
   known.Get("/debug/pprof/heap", "Authorization: Bearer correct-horse-battery\r\n");
   EXPECT_EQ(StatusOf(known.ReadResponse()), 200);
