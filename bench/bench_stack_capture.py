@@ -38,7 +38,7 @@ def row_for_frames(depth, taken):
     ours = taken["heldby"][0]
     others = {name: values[0] for name, values in taken.items() if name != "heldby"}
     return Row(what=f"stack of {depth} frames, warm",
-               ours=f"{ours:.1f} ns/frame",
+               ours=f"{ours:.2f} ns/frame",
                peers=", ".join(f"{name} {ns:.1f}" for name, ns in others.items()),
                comparison=", ".join(f"{ours / ns:.2g}x {name}" for name, ns in others.items()),
                budget=f"{FRAME_NS} ns/frame", met=ours <= FRAME_NS)
