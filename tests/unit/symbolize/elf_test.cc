@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -39,6 +40,37 @@ void ReadEverything(const UniqueFd& fd) {
   EXPECT_EQ(FindFunctionStarts(*file, addresses).size(), addresses.size());
   static_cast<void>(file->BuildId());
   static_cast<void>(OpenDebugFile(*file, "/nowhere/subject.so"));
+}
+
+TEST(ElfSymbols, TheTableOfFunctionsAgreesWithTheSymbolsOfThisWholeBinary) {
+  const UniqueFd fd = UniqueFd::OpenFile("/proc/self/exe");
+  const auto file = ElfFile::Parse(ByteSource::File(fd.get()));
+  ASSERT_TRUE(file);
+  const auto text = std::ranges::find_if(file->segments(), [](const Elf64_Phdr& segment) {
+    return segment.p_type == PT_LOAD && (segment.p_flags & PF_X) != 0;
+  });
+  ASSERT_NE(text, file->segments().end());
+  std::vector<std::uint64_t> addresses;
+  for (std::uint64_t at = 0; at < text->p_memsz; at += 64) {
+    addresses.push_back(text->p_vaddr + at);
+  }
+  const std::vector<Symbol> symbols = FindSymbols(*file, SHT_SYMTAB, addresses);
+  const std::vector<std::uint64_t> starts = FindFunctionStarts(*file, addresses);
+  std::vector<std::uint64_t> distinct;
+  std::size_t compared = 0, equal = 0;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    if (symbols[i].name.empty()) continue;
+    ++compared;
+    equal += symbols[i].start == starts[i] ? 1 : 0;
+    if (distinct.empty() || distinct.back() != starts[i]) distinct.push_back(starts[i]);
+  }
+  EXPECT_GT(distinct.size(), 512u) << "more than one block of the table";
+  EXPECT_GT(equal * 100, compared * 99) << equal << " of " << compared;
+  // Backwards, one at a time: whatever block was read before does not matter.
+  for (std::size_t i = addresses.size(); i-- > 0;) {
+    if (i % 37 != 0) continue;
+    EXPECT_EQ(FindFunctionStarts(*file, {&addresses[i], 1})[0], starts[i]) << i;
+  }
 }
 
 TEST(ElfFile, TruncatedAtAnyLengthIsReadWithoutHarm) {
