@@ -1,12 +1,15 @@
 #include "profile/trim.h"
 
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "profile/builder.h"
+#include "profile/drop_frames.h"
 #include "profile/simplify.h"
 #include "profile/text.h"
 
@@ -14,14 +17,12 @@ namespace heldby {
 namespace {
 
 bool IsAllocationPlumbing(const Function& function) {
-  static const auto* const allocators = new absl::flat_hash_set<std::string>{
-      "malloc",         "calloc", "realloc", "reallocarray", "memalign",      "aligned_alloc",
-      "posix_memalign", "valloc", "pvalloc", "operator new", "operator new[]"};
+  static const auto* const entries = new absl::flat_hash_set<std::string_view>(
+      std::begin(kAllocationEntries), std::end(kAllocationEntries));
   const std::string name = SimplifyFunctionName(function.name);
   return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
-         absl::StartsWith(name, "libstdc++.so") || absl::StartsWith(name, "tc_") ||
-         absl::StartsWith(name, "tcmalloc::") || absl::StartsWith(name, "MallocHook::") ||
-         allocators->contains(name);
+         absl::StartsWith(name, "libstdc++.so") || absl::StartsWith(name, "tcmalloc::") ||
+         absl::StartsWith(name, "MallocHook::") || entries->contains(name);
 }
 
 class Trimmer {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <regex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "profile/builder.h"
+#include "profile/drop_frames.h"
 #include "profile/validate.h"
 
 namespace heldby {
@@ -81,6 +84,30 @@ TEST(TrimAllocationFrames, AHostsOwnAllocatorStays) {
            1);
   EXPECT_EQ(StackOf(heap.Trimmed(), 0)[0],
             std::vector<std::string>{"Pool::allocate(unsigned long)"});
+}
+
+TEST(TrimAllocationFrames, AHostsFunctionMayBeginLikeAnAllocators) {
+  Heap heap;
+  heap.Add({{"tc_malloc"}, {"tc_config_load"}, {"main"}}, 1);
+  heap.Add({{"tc_newarray_aligned_nothrow"}, {"tc_new_game()"}, {"main"}}, 1);
+  const Profile profile = heap.Trimmed();
+  EXPECT_EQ(StackOf(profile, 0), (Stack{{"tc_config_load"}, {"main"}}));
+  EXPECT_EQ(StackOf(profile, 1), (Stack{{"tc_new_game()"}, {"main"}}));
+}
+
+// Matched as pprof does: whole names.
+TEST(DropFrames, ThePatternOfOurHeapProfilesHidesTheAllocatorsAndNoHostsFunction) {
+  const std::regex ours(AllocationEntriesPattern());
+  const std::regex others{std::string(kHeapDropFrames)};
+  for (const std::string_view entry : kAllocationEntries) {
+    EXPECT_TRUE(std::regex_match(std::string(entry), ours)) << entry;
+    EXPECT_TRUE(std::regex_match(std::string(entry), others)) << entry;
+  }
+  for (const char* name : {"tc_config_load", "tc_malloc_config", "tc_new_game", "tc_newarrays",
+                           "tc_", "operator news", "mallocator"}) {
+    EXPECT_FALSE(std::regex_match(name, ours)) << name;
+    EXPECT_FALSE(std::regex_match(name, others)) << name;
+  }
 }
 
 TEST(TrimAllocationFrames, FramesOfStdFurtherDownStay) {
