@@ -23,7 +23,9 @@ constexpr char kUsage[] =
     "  Converts a profile to gzip-compressed profile.proto, for `go tool pprof`.\n"
     "  IN   a heap, growth, CPU or contention profile of gperftools, a ?debug=1 text of Go,\n"
     "       or profile.proto; plain or in gzip. - is standard input.\n"
-    "  OUT  a file, replaced only when all went well. - is standard output.\n";
+    "       At most 256 MiB.\n"
+    "  OUT  a file, replaced only when all went well; it keeps its mode, a new one gets what\n"
+    "       the umask leaves of 0666. - is standard output.\n";
 
 Status SystemError(std::string what) {
   const int error = errno;
@@ -31,6 +33,7 @@ Status SystemError(std::string what) {
                 what + ": " + std::strerror(error));
 }
 
+// One byte more than is allowed tells that there is more: a device has no size to ask for.
 Result<std::string> ReadAll(const std::string& path) {
   const bool is_stdin = path == "-";
   const int fd = is_stdin ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -41,10 +44,14 @@ Result<std::string> ReadAll(const std::string& path) {
   do {
     size = read(fd, buffer, sizeof buffer);
     if (size > 0) bytes.append(buffer, static_cast<std::size_t>(size));
-  } while (size > 0 || (size < 0 && errno == EINTR));
+  } while ((size > 0 && bytes.size() <= kMaxProfileBytes) || (size < 0 && errno == EINTR));
   Status status = size < 0 ? SystemError(is_stdin ? "standard input" : path) : Status();
   if (!is_stdin) close(fd);
   if (!status.ok()) return status;
+  if (bytes.size() > kMaxProfileBytes) {
+    return Status(StatusCode::kResourceExhausted,
+                  (is_stdin ? "standard input" : path) + ": more than 256 MiB: not a profile");
+  }
   return bytes;
 }
 
@@ -72,16 +79,32 @@ Status WriteInPlace(const std::string& path, std::string_view bytes) {
   return status;
 }
 
+// A replaced file stays as private as it was, a new one is what the user's umask says:
+// mkostemp() gave 0600 and our own ids. Only root can give a file away; anyone else's
+// replacement of a foreign file has no group to trust, so that one loses the group's part.
+Status TakeOverMode(int fd, const std::string& path, const std::string& temporary) {
+  const mode_t mask = umask(0);
+  umask(mask);
+  mode_t mode = 0666 & ~mask;
+  struct stat old;
+  struct stat now;
+  if (fstat(fd, &now) != 0) return SystemError(temporary);
+  if (lstat(path.c_str(), &old) == 0) {
+    mode = old.st_mode & 0777;
+    const bool is_same = old.st_uid == now.st_uid && old.st_gid == now.st_gid;
+    if (!is_same && fchown(fd, old.st_uid, old.st_gid) != 0) mode &= ~mode_t{070};
+  }
+  return fchmod(fd, mode) == 0 ? Status() : SystemError(temporary);
+}
+
 // Beside the target, so that the rename stays on one file system.
 Status WriteFile(const std::string& path, std::string_view bytes) {
   if (!IsReplaceable(path)) return WriteInPlace(path, bytes);
   std::string temporary = path + ".XXXXXX";
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return SystemError(temporary);
-  const mode_t mask = umask(0);  // mkostemp gives 0600; a new file gets what the user asked for
-  umask(mask);
   Status status = WriteAll(fd, bytes, temporary);
-  if (status.ok() && fchmod(fd, 0666 & ~mask) != 0) status = SystemError(temporary);
+  if (status.ok()) status = TakeOverMode(fd, path, temporary);
   if (close(fd) != 0 && status.ok()) status = SystemError(temporary);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = SystemError(path);
   if (!status.ok()) unlink(temporary.c_str());

@@ -1,6 +1,5 @@
 #include "exporters/pprof/convert.h"
 
-#include <cstddef>
 #include <exception>
 #include <new>
 
@@ -11,8 +10,6 @@
 
 namespace heldby {
 namespace {
-
-constexpr std::size_t kMaxUnpackedBytes = std::size_t{256} << 20;
 
 Result<Profile> ParseAny(std::string_view bytes) {
   if (IsLegacy(bytes)) return ParseLegacy(bytes);
@@ -26,9 +23,12 @@ Result<Profile> ParseAny(std::string_view bytes) {
 }  // namespace
 
 Result<std::string> ConvertToPprof(std::string_view input) try {
+  if (input.size() > kMaxProfileBytes) {
+    return Status(StatusCode::kResourceExhausted, "more than 256 MiB: not read");
+  }
   std::string unpacked;
   if (IsGzip(input)) {
-    Result<std::string> raw = Gunzip(input, kMaxUnpackedBytes);
+    Result<std::string> raw = Gunzip(input, kMaxProfileBytes);
     if (!raw.ok()) return raw.status();
     unpacked = *std::move(raw);
     input = unpacked;

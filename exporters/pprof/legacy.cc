@@ -23,7 +23,44 @@ std::string_view Trimmed(std::string_view text) {
   return text;
 }
 
+// At worst, with vectors that have just doubled: a record of a draft, its four values, the
+// sample of its own that it becomes, its label and its place in the interner. A mapping takes
+// less.
+constexpr std::size_t kRecordBytes = 512;
+constexpr std::size_t kAddressBytes = 8 + 4;         // in the draft and as an id in a stack
+constexpr std::size_t kLocationBytes = 2 * 40 + 16;  // the table may have just doubled
+
 }  // namespace
+
+bool Budget::Take(std::size_t bytes) {
+  if (bytes > left_bytes_) return false;
+  left_bytes_ -= bytes;
+  return true;
+}
+
+bool Budget::TakeText(std::string_view text) {
+  for (Lines lines(text); lines.Next();) {
+    const std::string_view line = lines.line();
+    if (IsBlank(line)) continue;
+    std::size_t addresses = 0;
+    for (std::size_t at = line.find("0x"); at != line.npos; at = line.find("0x", at + 2)) {
+      ++addresses;
+    }
+    if (!TakeRecord(addresses) || !Take(line.size())) return false;
+  }
+  return true;
+}
+
+bool Budget::TakeRecord(std::size_t depth) {
+  return depth <= left_bytes_ / kAddressBytes && Take(kRecordBytes + depth * kAddressBytes);
+}
+
+bool Budget::TakeLocation() { return Take(kLocationBytes); }
+
+Status Budget::Exceeded() {
+  return Status(StatusCode::kResourceExhausted,
+                "the profile would take more than 512 MiB of memory");
+}
 
 bool Lines::Next() {
   if (rest_.empty()) {
@@ -103,10 +140,12 @@ bool IsLegacy(std::string_view bytes) {
 }
 
 Result<Profile> ParseLegacy(std::string_view bytes) try {
-  if (legacy::IsCpu(bytes)) return legacy::ParseCpu(bytes);
-  if (legacy::IsHeap(bytes)) return legacy::ParseHeap(bytes);
-  if (legacy::IsContention(bytes)) return legacy::ParseContention(bytes);
-  if (legacy::IsCount(bytes)) return legacy::ParseCount(bytes);
+  legacy::Budget budget;
+  if (legacy::IsCpu(bytes)) return legacy::ParseCpu(bytes, &budget);
+  if (IsLegacy(bytes) && !budget.TakeText(bytes)) return legacy::Budget::Exceeded();
+  if (legacy::IsHeap(bytes)) return legacy::ParseHeap(bytes, &budget);
+  if (legacy::IsContention(bytes)) return legacy::ParseContention(bytes, &budget);
+  if (legacy::IsCount(bytes)) return legacy::ParseCount(bytes, &budget);
   return Status(StatusCode::kDataLoss,
                 "byte 0: not a heap, growth, CPU, contention or count profile");
 } catch (const std::bad_alloc&) {

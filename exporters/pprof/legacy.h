@@ -3,7 +3,7 @@
 // Threads  any.
 // Signals  unsafe: allocates.
 // Units    values are estimates (already unsampled), in the unit of their column.
-// Bounds   the result takes at most some 40 times the input.
+// Bounds   512 MiB of memory, by an estimate that rather says too much.
 // Source   gperftools and Go, as pprof reads them: docs/formats.md. Locations are call
 // addresses
 //          (return address - 1), mappings come from the list of libraries at the end.
@@ -25,6 +25,7 @@ namespace heldby {
 ///   Go          `?debug=1` texts of heap, allocs, block, mutex and of all profiles that count
 /// The result has no time: these formats do not record one.
 /// kDataLoss  no known format, or damaged: the message names the line, or the byte.
+/// kResourceExhausted  the profile would take more memory than the bound above
 [[nodiscard]] Result<Profile> ParseLegacy(std::string_view bytes);
 
 }  // namespace heldby

@@ -80,7 +80,7 @@ bool IsCount(std::string_view bytes) {
   return false;
 }
 
-Result<Profile> ParseCount(std::string_view bytes) {
+Result<Profile> ParseCount(std::string_view bytes, Budget* budget) {
   Lines lines(bytes);
   while (lines.Next() && IsBlank(lines.line())) {
   }
@@ -101,7 +101,7 @@ Result<Profile> ParseCount(std::string_view bytes) {
     record.values = {count};
     draft.records.push_back(std::move(record));
   }
-  return Finish(std::move(draft), lines.rest());
+  return Finish(std::move(draft), lines.rest(), budget);
 }
 
 bool IsContention(std::string_view bytes) {
@@ -109,7 +109,7 @@ bool IsContention(std::string_view bytes) {
          bytes.starts_with("--- mutex:");
 }
 
-Result<Profile> ParseContention(std::string_view bytes) {
+Result<Profile> ParseContention(std::string_view bytes, Budget* budget) {
   Lines lines(bytes);
   lines.Next();
   ContentionHeader header;
@@ -134,7 +134,7 @@ Result<Profile> ParseContention(std::string_view bytes) {
   draft.period = header.sampling_period;
   draft.duration_ns = SaturatingMultiply(header.since_reset_ms, 1'000'000);
   draft.drop_frames = kContentionDropFrames;
-  return Finish(std::move(draft), lines.rest());
+  return Finish(std::move(draft), lines.rest(), budget);
 }
 
 }  // namespace heldby::legacy

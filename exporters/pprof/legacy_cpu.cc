@@ -74,7 +74,8 @@ Status Bad(const Words& words, std::string_view what) {
   return Status(StatusCode::kDataLoss, Concat("byte ", words.offset(), ": ", what));
 }
 
-Status ReadRecords(Words* words, std::int64_t period_ns, std::vector<Draft::Record>* records) {
+Status ReadRecords(Words* words, std::int64_t period_ns, Budget* budget,
+                   std::vector<Draft::Record>* records) {
   std::uint64_t count = 0;
   std::uint64_t depth = 0;
   while (words->left() > 0) {
@@ -82,6 +83,7 @@ Status ReadRecords(Words* words, std::int64_t period_ns, std::vector<Draft::Reco
     if (!words->Next(&count) || !words->Next(&depth) || depth > words->left()) {
       return Bad(start, "this record ends after the file");
     }
+    if (!budget->TakeRecord(depth)) return Budget::Exceeded();
     Draft::Record record;
     record.stack.resize(depth);
     for (std::uint64_t& address : record.stack) words->Next(&address);
@@ -122,13 +124,14 @@ void StripSignalFrames(std::vector<Draft::Record>* records) {
 
 bool IsCpu(std::string_view bytes) { return ReadHeader(bytes).has_value(); }
 
-Result<Profile> ParseCpu(std::string_view bytes) {
+Result<Profile> ParseCpu(std::string_view bytes, Budget* budget) {
   std::optional<Start> start = ReadHeader(bytes);
   if (!start) return Status(StatusCode::kDataLoss, "byte 0: not a CPU profile");
   Draft draft;
   draft.period = SaturatingMultiply(start->period_us, 1000);
-  Status status = ReadRecords(&start->words, draft.period, &draft.records);
+  Status status = ReadRecords(&start->words, draft.period, budget, &draft.records);
   if (!status.ok()) return status;
+  if (!budget->TakeText(start->words.rest())) return Budget::Exceeded();
   StripSignalFrames(&draft.records);
   // Signal context and unwinder may both report the leaf; the second one was moved by one.
   for (Draft::Record& record : draft.records) {
@@ -138,7 +141,7 @@ Result<Profile> ParseCpu(std::string_view bytes) {
   draft.sample_types = {{"samples", "count"}, {"cpu", "nanoseconds"}};
   draft.period_type = {"cpu", "nanoseconds"};
   draft.drop_frames = kCpuDropFrames;
-  return Finish(std::move(draft), start->words.rest());
+  return Finish(std::move(draft), start->words.rest(), budget);
 }
 
 }  // namespace heldby::legacy

@@ -118,7 +118,7 @@ Status ParseRecord(const Lines& lines, const Header& header, Draft::Record* reco
 
 bool IsHeap(std::string_view bytes) { return bytes.starts_with("heap profile:"); }
 
-Result<Profile> ParseHeap(std::string_view bytes) {
+Result<Profile> ParseHeap(std::string_view bytes, Budget* budget) {
   Lines lines(bytes);
   lines.Next();
   const Result<Header> header = ParseHeader(lines);
@@ -144,7 +144,7 @@ Result<Profile> ParseHeap(std::string_view bytes) {
     if (Status status = ParseRecord(lines, *header, &record); !status.ok()) return status;
     draft.records.push_back(std::move(record));
   }
-  return Finish(std::move(draft), lines.rest());
+  return Finish(std::move(draft), lines.rest(), budget);
 }
 
 }  // namespace heldby::legacy

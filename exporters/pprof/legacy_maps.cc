@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "exporters/pprof/legacy_parts.h"
 #include "profile/builder.h"
 
@@ -23,20 +24,49 @@ bool IsPermissions(std::string_view word) {
   return word.size() == 4 && word.find_first_not_of("rwxps-") == word.npos;
 }
 
-// gperftools writes "build=/path" and then "$build" for it in the names below.
-struct Variable {
-  std::string name;  // with the $
-  std::string value;
-};
-
-void Substitute(std::string* text, const std::vector<Variable>& variables) {
-  for (const Variable& variable : variables) {
-    if (text->starts_with(variable.name)) {
-      text->replace(0, variable.name.size(), variable.value);
-      return;
-    }
+// gperftools writes "build=/path" and then "$build" for it in the names below. As in pprof the
+// name ends where a variable does, so "$buildx" is "build" too, and the first one defined wins.
+// Every beginning of a name is looked up, not every variable tried: the work per name does not
+// grow with the number of variables.
+class Variables {
+ public:
+  // A line "name=value".
+  void Define(std::string_view line) {
+    const std::size_t sign = line.find('=');
+    if (sign == line.npos || sign == 0 || sign > kMaxNameBytes) return;
+    const std::size_t order = variables_.size();
+    variables_.try_emplace(line.substr(0, sign), Variable{order, line.substr(sign + 1)});
   }
-}
+
+  // False if the longer name is more than the budget allows.
+  bool Substitute(std::string* text, Budget* budget) const {
+    if (!text->starts_with('$')) return true;
+    const std::string_view name = std::string_view(*text).substr(1, kMaxNameBytes);
+    const Variable* first = nullptr;
+    std::size_t first_bytes = 0;
+    for (std::size_t size = 1; size <= name.size(); ++size) {
+      const auto found = variables_.find(name.substr(0, size));
+      if (found == variables_.end()) continue;
+      if (first != nullptr && first->order < found->second.order) continue;
+      first = &found->second;
+      first_bytes = size;
+    }
+    if (first == nullptr) return true;
+    // The mapping is copied once, into the builder.
+    if (!budget->Take(2 * first->value.size())) return false;
+    text->replace(0, 1 + first_bytes, first->value);
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t kMaxNameBytes = 64;
+
+  struct Variable {
+    std::size_t order;
+    std::string_view value;  // in the text
+  };
+  absl::flat_hash_map<std::string_view, Variable> variables_;
+};
 
 enum class LineKind { kMapping, kOther, kNotExecutable };
 
@@ -120,23 +150,19 @@ class MappingIndex {
 
 }  // namespace
 
-std::vector<Mapping> ParseMaps(std::string_view maps) {
+Result<std::vector<Mapping>> ParseMaps(std::string_view maps, Budget* budget) {
   std::vector<Mapping> mappings;
-  std::vector<Variable> variables;
+  Variables variables;
   for (Lines lines(maps); lines.Next();) {
     Mapping mapping;
     switch (ParseMapping(lines.line(), &mapping)) {
       case LineKind::kNotExecutable:
         break;
       case LineKind::kOther:
-        if (const std::size_t sign = lines.line().find('=');
-            sign != std::string_view::npos && sign > 0) {
-          variables.push_back({"$" + std::string(lines.line().substr(0, sign)),
-                               std::string(lines.line().substr(sign + 1))});
-        }
+        variables.Define(lines.line());
         break;
       case LineKind::kMapping:
-        Substitute(&mapping.filename, variables);
+        if (!variables.Substitute(&mapping.filename, budget)) return Budget::Exceeded();
         if (!mappings.empty() && Continues(mappings.back(), mapping)) {
           mappings.back().limit = mapping.limit;
         } else {
@@ -150,15 +176,18 @@ std::vector<Mapping> ParseMaps(std::string_view maps) {
   return mappings;
 }
 
-Profile Finish(Draft draft, std::string_view maps) {
+Result<Profile> Finish(Draft draft, std::string_view maps, Budget* budget) {
   ProfileBuilder builder(std::move(draft.sample_types));
   builder.header().period_type = std::move(draft.period_type);
   builder.header().period = draft.period;
   builder.header().duration_ns = draft.duration_ns;
   builder.header().drop_frames = draft.drop_frames;
 
-  const MappingIndex index(ParseMaps(maps), &builder);
+  const Result<std::vector<Mapping>> mappings = ParseMaps(maps, budget);
+  if (!mappings.ok()) return mappings.status();
+  const MappingIndex index(*mappings, &builder);
   std::vector<LocationId> stack;
+  LocationId last_new{};
   for (const Draft::Record& record : draft.records) {
     stack.clear();
     for (std::uint64_t address : record.stack) {
@@ -171,6 +200,10 @@ Profile Finish(Draft draft, std::string_view maps) {
         mapping = builder.AddMapping(std::move(unmapped));
       }
       stack.push_back(builder.AddLocation(mapping, address));
+      if (stack.back() > last_new) {
+        if (!budget->TakeLocation()) return Budget::Exceeded();
+        last_new = stack.back();
+      }
     }
     std::vector<Label> labels;
     if (draft.has_block_bytes) labels.push_back({"bytes", "", record.block_bytes, "bytes"});

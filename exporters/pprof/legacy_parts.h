@@ -3,6 +3,7 @@
 // Threads  one at a time.
 // Signals  unsafe: allocates.
 // Units    lines are counted from 1, bytes from 0.
+// Bounds   Budget: 512 MiB for the result and all that is needed on the way to it.
 // Source   docs/formats.md.
 #pragma once
 
@@ -16,6 +17,30 @@
 #include "heldby/status.h"
 
 namespace heldby::legacy {
+
+/// What may still be allocated for one profile, by estimates that rather say too much. A line
+/// of four bytes becomes a record of hundreds, so a bound on the input alone would not do.
+class Budget {
+ public:
+  /// False, and nothing taken, if it is more than what is left.
+  [[nodiscard]] bool Take(std::size_t bytes);
+
+  /// For all lines of a text, records and mappings alike, with the addresses in them; not for
+  /// the locations these become, as the same address is often in thousands of stacks.
+  [[nodiscard]] bool TakeText(std::string_view text);
+
+  /// For a record, and the sample it becomes.
+  [[nodiscard]] bool TakeRecord(std::size_t depth);
+
+  /// For one more entry of the location table.
+  [[nodiscard]] bool TakeLocation();
+
+  /// kResourceExhausted.
+  static Status Exceeded();
+
+ private:
+  std::size_t left_bytes_ = std::size_t{512} << 20;
+};
 
 /// Walks over text line by line; lines come without white space around them.
 class Lines {
@@ -90,20 +115,25 @@ struct Draft {
 /// Puts mappings under the addresses. `maps` is the rest of the file: a list as in
 /// /proc/self/maps, or with file names before offsets; what is not a mapping is passed over.
 /// Addresses outside of all get a mapping "[unmapped]".
-Profile Finish(Draft draft, std::string_view maps);
+/// REQUIRES: the budget was asked for the records and for the text of `maps`.
+/// kResourceExhausted  locations or mappings take more than is left
+Result<Profile> Finish(Draft draft, std::string_view maps, Budget* budget);
 
 /// As the list in Finish(): executable mappings, adjoining pieces joined, the program first.
-std::vector<Mapping> ParseMaps(std::string_view maps);
+/// Variables have names of at most 64 bytes: a longer one is passed over.
+/// kResourceExhausted  names take more than the budget once variables are put in
+Result<std::vector<Mapping>> ParseMaps(std::string_view maps, Budget* budget);
 
 bool IsHeap(std::string_view bytes);
 bool IsCount(std::string_view bytes);
 bool IsContention(std::string_view bytes);
 bool IsCpu(std::string_view bytes);
 
-Result<Profile> ParseHeap(std::string_view bytes);
-Result<Profile> ParseCount(std::string_view bytes);
-Result<Profile> ParseContention(std::string_view bytes);
-Result<Profile> ParseCpu(std::string_view bytes);
+/// REQUIRES: for the first three, that the budget was asked for the whole text.
+Result<Profile> ParseHeap(std::string_view bytes, Budget* budget);
+Result<Profile> ParseCount(std::string_view bytes, Budget* budget);
+Result<Profile> ParseContention(std::string_view bytes, Budget* budget);
+Result<Profile> ParseCpu(std::string_view bytes, Budget* budget);
 
 }  // namespace heldby::legacy
 

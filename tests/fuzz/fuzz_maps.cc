@@ -8,7 +8,10 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (const heldby::Mapping& mapping : heldby::legacy::ParseMaps(text)) {
+  heldby::legacy::Budget budget;
+  const auto mappings = heldby::legacy::ParseMaps(text, &budget);
+  if (!mappings.ok()) return 0;
+  for (const heldby::Mapping& mapping : *mappings) {
     if (mapping.start >= mapping.limit) std::abort();
   }
   return 0;

@@ -52,6 +52,27 @@ TEST(ConvertMain, WritesTheFileWithTheModeOfANewFileAndNothingBeside) {
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
 }
 
+TEST(ConvertMain, AReplacedFileKeepsItsMode) {
+  const ScratchDir dir;
+  const std::string out = dir.Write("out.pb.gz", "old");
+  for (const mode_t mode : {0600u, 0640u, 0604u}) {
+    ASSERT_EQ(chmod(out.c_str(), mode), 0);
+    ASSERT_EQ(Convert({HELDBY_GOLDEN_DIR "/heap_v2.txt", out}), 0);
+    struct stat info;
+    ASSERT_EQ(stat(out.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, mode);
+  }
+}
+
+TEST(ConvertMain, AnInputWithoutEndIsRefused) {
+  const ScratchDir dir;
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(Convert({"/dev/zero", dir.path("out.pb.gz")}), 1);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "heldby convert: /dev/zero: more than 256 MiB: not a profile\n");
+  EXPECT_FALSE(std::filesystem::exists(dir.path("out.pb.gz")));
+}
+
 TEST(ConvertMain, ABadInputLeavesTheOldOutputAlone) {
   const ScratchDir dir;
   const std::string out = dir.Write("out.pb.gz", "old");

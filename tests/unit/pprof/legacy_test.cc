@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "exporters/pprof/convert.h"
 #include "exporters/pprof/legacy_parts.h"
@@ -88,14 +91,18 @@ TEST(Legacy, SampledRecordsStandForWhatWasNotSeen) {
 }
 
 TEST(LegacyMaps, ReadsBothFormsJoinsPiecesAndPutsTheProgramFirst) {
-  const std::vector<Mapping> maps = legacy::ParseMaps(
+  legacy::Budget budget;
+  const Result<std::vector<Mapping>> read = legacy::ParseMaps(
       "build=/srv\n"
       "7f00-7f10 r-xp 00000000 08:01 12  /usr/lib/libc.so.6\n"
       "1000-2000 r-xp 00000000 08:01 13  $build/app with blank\n"
       "2000-3000 r-xp 00001000 08:01 13  $build/app with blank\n"
       "3000-4000 rw-p 00001000 08:01 13  $build/app with blank\n"
       "not a mapping\n"
-      "9000-a000: /opt/tool (@400) ab12\n");
+      "9000-a000: /opt/tool (@400) ab12\n",
+      &budget);
+  ASSERT_TRUE(read.ok());
+  const std::vector<Mapping>& maps = *read;
   ASSERT_EQ(maps.size(), 3u);
   EXPECT_EQ(maps[0].filename, "/srv/app with blank");
   EXPECT_EQ(maps[0].start, 0x1000u);
@@ -104,6 +111,71 @@ TEST(LegacyMaps, ReadsBothFormsJoinsPiecesAndPutsTheProgramFirst) {
   EXPECT_EQ(maps[2].filename, "/opt/tool");
   EXPECT_EQ(maps[2].file_offset, 0x400u);
   EXPECT_EQ(maps[2].build_id, "ab12");
+}
+
+TEST(LegacyMaps, OfSeveralVariablesThatFitTheFirstWins) {
+  const auto name_of = [](const std::string& variables) {
+    legacy::Budget budget;
+    return legacy::ParseMaps(variables + "1000-2000: $build/app\n", &budget)->at(0).filename;
+  };
+  EXPECT_EQ(name_of("build=/a\nbuild=/b\n"), "/a/app");
+  EXPECT_EQ(name_of("bu=/a\nbuild=/b\n"), "/aild/app");
+  EXPECT_EQ(name_of("build=/b\nbu=/a\n"), "/b/app");
+  EXPECT_EQ(name_of("builds=/b\n"), "$build/app");
+}
+
+// Every name tried against every variable would be 4 * 10^9 comparisons, some ten seconds.
+TEST(LegacyMaps, TheWorkPerNameDoesNotGrowWithTheVariables) {
+  std::string text;
+  for (int i = 0; i < 60'000; ++i) text += "$k" + std::to_string(i) + "=v\n1-2: $x\n";
+  legacy::Budget budget;
+  const auto start = std::chrono::steady_clock::now();
+  const Result<std::vector<Mapping>> maps = legacy::ParseMaps(text, &budget);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  ASSERT_TRUE(maps.ok());
+  EXPECT_EQ(maps->size(), 60'000u);
+}
+
+// 1 MiB, 600 times, and again in the profile.
+TEST(LegacyMaps, AVariableCannotMultiplyTheFile) {
+  std::string text = "a=" + std::string(1 << 20, 'x') + "\n";
+  for (int i = 0; i < 600; ++i) text += "1-2: $a\n";
+  legacy::Budget budget;
+  EXPECT_EQ(legacy::ParseMaps(text, &budget).status().code(), StatusCode::kResourceExhausted);
+}
+
+void ExpectTooLarge(const std::string& bytes) {
+  const Result<Profile> profile = ParseLegacy(bytes);
+  ASSERT_FALSE(profile.ok());
+  EXPECT_EQ(profile.status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(profile.status().message(), "the profile would take more than 512 MiB of memory");
+}
+
+std::string Repeated(std::string text, std::string_view part, std::size_t times) {
+  for (; times > 0; --times) text += part;
+  return text;
+}
+
+TEST(Legacy, AProfileOfTheShortestRecordsIsRefusedBeforeItTakesTheMemory) {
+  constexpr std::size_t kTimes = 1'100'000;
+  ExpectTooLarge(Repeated("heap profile: 1: 1 [1: 1] @ heap_v2/1\n", "0:0[0:0]@\n", kTimes));
+  ExpectTooLarge(Repeated("x profile: total 1\n", "1@\n", kTimes));
+  ExpectTooLarge(Repeated("--- mutex:\n", "1 1@\n", kTimes));
+  ExpectTooLarge(Repeated("--- mutex:\n--- Memory map: ---\n", "1-2:\n", kTimes));
+  std::string cpu = ReadFile(HELDBY_GOLDEN_DIR "/cpu64.prof").substr(0, 40);
+  ExpectTooLarge(cpu.append(16 * kTimes, '\0'));
+}
+
+TEST(Legacy, LocationsCountWhenTheyAreNew) {
+  const auto status_of = [](const std::string& text) {
+    legacy::Budget budget;
+    EXPECT_TRUE(budget.Take((std::size_t{512} << 20) - 100'000));
+    return legacy::ParseCount(text, &budget).status().code();
+  };
+  std::string text = "x profile: total 1\n1 @";
+  for (int i = 0; i < 5'000; ++i) text += " 0x" + std::to_string(i + 1);
+  EXPECT_EQ(status_of(text), StatusCode::kResourceExhausted);
+  EXPECT_EQ(status_of(Repeated("x profile: total 1\n1 @", " 0x1", 5'000)), StatusCode::kOk);
 }
 
 }  // namespace
