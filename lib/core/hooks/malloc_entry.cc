@@ -26,7 +26,9 @@ COLD void* SampledMalloc(std::size_t size, const void* caller) {
   return next.malloc(size);
 }
 
-COLD void FreeMaybeSampled(void* block) {
+// Not cold: one free in 128 comes here by chance, more where small samples are handed out
+// again.
+__attribute__((noinline)) void FreeMaybeSampled(void* block) {
   if (block == nullptr || IsBootstrapBlock(block)) return;
   ForgetSample(block);  // before the real free: then the address may be anybody's
   next.free(block);

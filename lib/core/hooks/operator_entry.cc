@@ -32,7 +32,7 @@ COLD void* SampledNew(std::size_t size, std::size_t align, const void* caller) {
   return PlaceSample(align, size, mean, caller);
 }
 
-COLD bool DeletedSample(void* block) {
+__attribute__((noinline)) bool DeletedSample(void* block) {
   if (block == nullptr || allocator_facts.operators_call_malloc || !ForgetSample(block))
     return false;
   // Placed by memalign: its match is free, whatever size the host believes it to have.

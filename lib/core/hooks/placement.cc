@@ -53,7 +53,8 @@ void* AdoptSample(void* block, std::size_t size, std::uint64_t mean, const void*
 }
 
 bool ForgetSample(void* block) {
-  return heap_sampler.RecordFree(reinterpret_cast<std::uintptr_t>(block));
+  const auto address = reinterpret_cast<std::uintptr_t>(block);
+  return heap_sampler.live().Contains(address) && heap_sampler.RecordFree(address);
 }
 
 }  // namespace heldby::core

@@ -46,7 +46,7 @@ bool HeapSampler::RecordAllocation(std::uintptr_t address, std::size_t size_byte
 }
 
 bool HeapSampler::RecordFree(std::uintptr_t address) {
-  LiveSample sample;
+  LiveSample sample;  // written on a hit only
   if (!Take(address, &sample)) return false;
   Forget(sample);
   return true;

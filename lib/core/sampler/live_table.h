@@ -37,7 +37,8 @@
 //           every bucket full is dropped and counted.
 // Threads   any.   Signals  safe.   Allocates  never from the host's heap.
 // Fork      a slot that another thread held kBusy stays lost to the child.
-// Bounds    179 MB when all levels are full; the first drops come at about 1.5 million live samples
+// Bounds    179 MB when all levels are full; the first drops come at about 1.5 million live
+// samples
 //           (a heap of 780 GB at the default distance). Resident size follows use.
 #pragma once
 
@@ -71,6 +72,9 @@ class LiveTable {
   /// REQUIRES: address > 1, not in the table. False: full; dropped() has grown.
   bool Insert(std::uintptr_t address, const LiveSample& sample);
 
+  /// What a free asks whose block merely lies like a sample: about forty instructions.
+  bool Contains(std::uintptr_t address) const;
+
   /// Takes the sample out. False: the address was not sampled.
   bool Erase(std::uintptr_t address, LiveSample* sample);
 
@@ -92,6 +96,8 @@ class LiveTable {
   }
   static std::uint64_t HashOf(std::uintptr_t address);
   Bucket* Level(int level, bool create);
+  static bool AnyKeyIs(const Bucket& bucket, std::uintptr_t address);
+  bool Take(Bucket& bucket, std::uintptr_t address, LiveSample* sample);
 
   std::atomic<Bucket*> levels_[kLevels] = {};
   std::atomic<std::uint64_t> dropped_{0};
