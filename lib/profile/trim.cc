@@ -1,68 +1,56 @@
 #include "profile/trim.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <iterator>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
-#include "profile/builder.h"
+#include "profile/arithmetic.h"
 #include "profile/drop_frames.h"
+#include "profile/interner.h"
 #include "profile/simplify.h"
-#include "profile/text.h"
 
 namespace heldby {
 namespace {
 
 bool IsAllocationPlumbing(const Function& function) {
-  static const auto* const entries = new absl::flat_hash_set<std::string_view>(
-      std::begin(kAllocationEntries), std::end(kAllocationEntries));
   const std::string name = SimplifyFunctionName(function.name);
   return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
          absl::StartsWith(name, "libstdc++.so") || absl::StartsWith(name, "tcmalloc::") ||
-         absl::StartsWith(name, "MallocHook::") || entries->contains(name);
+         absl::StartsWith(name, "MallocHook::") ||
+         std::find(std::begin(kAllocationEntries), std::end(kAllocationEntries), name) !=
+             std::end(kAllocationEntries);
 }
 
 class Trimmer {
  public:
-  explicit Trimmer(const Profile& profile)
-      : profile_(profile),
-        builder_(profile.sample_types),
-        lines_cut_(profile.locations.size(), 0) {
+  explicit Trimmer(Profile& profile)
+      : profile_(profile), lines_cut_(profile.locations.size(), 0) {
     plumbing_.reserve(profile.functions.size());
     for (const Function& function : profile.functions) {
       plumbing_.push_back(IsAllocationPlumbing(function));
     }
   }
 
-  Profile Trim() && {
-    CopyHeader();
-    for (const Mapping& mapping : profile_.mappings) builder_.AddMapping(mapping);
-    std::vector<std::size_t> first_kept;
-    for (const Sample& sample : profile_.samples) first_kept.push_back(FirstKept(sample));
-    for (std::size_t i = 0; i < profile_.samples.size(); ++i) {
-      const Sample& sample = profile_.samples[i];
-      builder_.AddSample(TrimmedStack(sample, first_kept[i]), sample.values, sample.labels);
+  // In place: of ten thousand stacks most keep most of what they have, and building the profile
+  // anew took three times as long as everything else about it.
+  void Trim() {
+    for (Sample& sample : profile_.samples) {
+      const auto first = static_cast<std::ptrdiff_t>(FirstKept(sample));
+      sample.stack.erase(sample.stack.begin(), sample.stack.begin() + first);
     }
-    return std::move(builder_).Build();
+    for (std::size_t i = 0; i < lines_cut_.size(); ++i) {
+      std::vector<Line>& lines = profile_.locations[i].lines;
+      lines.erase(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(lines_cut_[i]));
+    }
+    MergeEqualSamples();
   }
 
  private:
-  void CopyHeader() {
-    Profile& header = builder_.header();
-    header.drop_frames = profile_.drop_frames;
-    header.keep_frames = profile_.keep_frames;
-    header.time_ns = profile_.time_ns;
-    header.duration_ns = profile_.duration_ns;
-    header.period_type = profile_.period_type;
-    header.period = profile_.period;
-    header.comments = profile_.comments;
-    header.default_sample_type = profile_.default_sample_type;
-    header.doc_url = profile_.doc_url;
-  }
-
   const Location& Get(LocationId id) const {
     return profile_.locations[static_cast<std::size_t>(id) - 1];
   }
@@ -91,34 +79,24 @@ class Trimmer {
     return 0;  // nothing else in it
   }
 
-  std::vector<LocationId> TrimmedStack(const Sample& sample, std::size_t first) {
-    std::vector<LocationId> stack;
-    for (std::size_t i = first; i < sample.stack.size(); ++i)
-      stack.push_back(Copy(sample.stack[i]));
-    return stack;
-  }
-
-  LocationId Copy(LocationId id) {
-    const Location& location = Get(id);
-    std::vector<Line> lines;
-    for (std::size_t i = lines_cut_[static_cast<std::size_t>(id) - 1];
-         i < location.lines.size(); ++i) {
-      const Line& line = location.lines[i];
-      const Function& function =
-          profile_.functions[static_cast<std::size_t>(line.function) - 1];
-      lines.push_back({.function = builder_.AddFunction(function), .line = line.line});
+  void MergeEqualSamples() {
+    Interner<Sample> merged;
+    for (Sample& sample : profile_.samples) {
+      std::vector<std::int64_t> values = std::move(sample.values);
+      std::vector<std::int64_t>& sum = merged.at(merged.Intern(std::move(sample))).values;
+      sum.resize(values.size());
+      for (std::size_t i = 0; i < values.size(); ++i) sum[i] = SaturatingAdd(sum[i], values[i]);
     }
-    return builder_.AddLocation(location.mapping, location.address, std::move(lines));
+    profile_.samples = merged.Take();
   }
 
-  const Profile& profile_;
-  ProfileBuilder builder_;
+  Profile& profile_;
   std::vector<bool> plumbing_;          // by function
   std::vector<std::size_t> lines_cut_;  // by location
 };
 
 }  // namespace
 
-void TrimAllocationFrames(Profile* profile) { *profile = Trimmer(*profile).Trim(); }
+void TrimAllocationFrames(Profile* profile) { Trimmer(*profile).Trim(); }
 
 }  // namespace heldby
