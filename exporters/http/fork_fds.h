@@ -3,8 +3,8 @@
 // A child that holds our listener keeps the port busy after the parent has died, and one that
 // holds a connection keeps its client waiting for an end of file. CLOEXEC covers exec only.
 //
-// A daemon may close every descriptor it does not know, and then the numbers are its own: what is
-// closed or written to by number must first be asked whether it is what it was.
+// A daemon may close every descriptor it does not know, and then the numbers are its own: what
+// is closed or written to by number must first be asked whether it is what it was.
 //
 // Threads  any; lock-free.
 // Signals  safe (the child's half runs between fork and exec).

@@ -19,8 +19,9 @@ namespace heldby {
 /// How the allocation hooks stand in this process.
 struct HeapHooks {
   bool active = false;
-  std::string allocator{};  // what serves the memory: "tcmalloc", "glibc", "next (jemalloc)", ...
-  std::string reason{};     // when not active: why, and what to do about it
+  std::string
+      allocator{};       // what serves the memory: "tcmalloc", "glibc", "next (jemalloc)", ...
+  std::string reason{};  // when not active: why, and what to do about it
 };
 [[nodiscard]] HeapHooks DescribeHeapHooks();
 

@@ -29,7 +29,7 @@ struct ValueType {
 struct Label {
   std::string key{};
   std::string text{};         // empty: this is a numeric label
-  std::int64_t number = 0;  // only when text is empty
+  std::int64_t number = 0;    // only when text is empty
   std::string number_unit{};  // never empty for a number of 0: pprof would drop the label
   bool operator==(const Label&) const = default;
 };

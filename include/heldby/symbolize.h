@@ -20,8 +20,8 @@ namespace heldby {
 /// (mangled). Empty: no module or no symbol there.
 [[nodiscard]] std::string SymbolName(std::uint64_t address);
 
-/// As SymbolName(), one name per address in their order, for the price of about one: each symbol
-/// table is read once for all of them. No element at all: memory ran out.
+/// As SymbolName(), one name per address in their order, for the price of about one: each
+/// symbol table is read once for all of them. No element at all: memory ran out.
 [[nodiscard]] std::vector<std::string> SymbolNames(const std::vector<std::uint64_t>& addresses);
 
 /// Gives every location of `profile` its mapping, and lines where they can be found: names from

@@ -15,8 +15,8 @@
 namespace heldby {
 
 /// Takes such frames off the leaf end of every sample, inlined ones too, and adds up samples
-/// that became equal. A stack of nothing else is left whole; frames without names stay. Functions and
-/// locations that no sample uses any more stay in their tables.
+/// that became equal. A stack of nothing else is left whole; frames without names stay.
+/// Functions and locations that no sample uses any more stay in their tables.
 void TrimAllocationFrames(Profile* profile);
 
 }  // namespace heldby

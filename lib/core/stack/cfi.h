@@ -22,8 +22,8 @@ struct Module {
 /// The module that contains `pc`. False: none, or it has no unwind table.
 bool FindModule(std::uintptr_t pc, Module* module);
 
-/// Tells a module from another one that is loaded at its place after it is gone: by the first
-/// kilobyte of the file, which has its build id. Never 0. About 100 ns: ask once per module.
+/// Tells a module from another one that is loaded at its place after it is gone: by the
+/// part of the file's first page that has its build id. Never 0. Ask once per module and walk.
 std::uint64_t Hash(const Module& module);
 
 /// The 16 bits of a Hash() that a stack keeps for each frame. Never 0.
