@@ -33,8 +33,8 @@ void StopAtExit() {
 void Listen(const char* address) {
   Result<DebugServer> started = DebugServer::Start({.listen = address});
   if (!started.ok()) {
-    const bool taken_by_our_tree =
-        started.status().code() == StatusCode::kUnavailable && AncestorCarriesHeldby();
+    const bool taken_by_our_tree = started.status().code() == StatusCode::kUnavailable &&
+                                   (AncestorCarriesHeldby() || ServedByHeldby(address));
     if (!taken_by_our_tree || InfoWanted()) {
       SayLine(absl::StrCat("HELDBY_LISTEN: ", started.status().message(),
                            "; the program runs on without an endpoint"));

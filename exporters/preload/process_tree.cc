@@ -7,7 +7,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <string>
+#include <system_error>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -40,7 +45,41 @@ bool Carries(pid_t pid) {
   return false;
 }
 
+// Whether a descriptor of process `pid` is a memfd named "heldby:...<suffix>".
+bool Announces(const std::string& pid, absl::string_view suffix) {
+  const std::string folder = absl::StrCat("/proc/", pid, "/fd");
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string target = std::filesystem::read_symlink(entry.path(), error).string();
+    absl::string_view name = target;
+    if (!error && absl::ConsumePrefix(&name, "/memfd:heldby:")) {
+      absl::ConsumeSuffix(&name, " (deleted)");
+      if (absl::EndsWith(name, suffix)) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
+
+bool ServedByHeldby(std::string_view listen) {
+  constexpr int kLooks = 3;
+  constexpr auto kPause = std::chrono::milliseconds(30);
+  // ":6060" of "127.0.0.1:6060", ":/run/app.sock" of "unix:/run/app.sock".
+  const auto colon = listen.rfind(':');
+  if (colon == std::string_view::npos) return false;
+  const absl::string_view suffix(listen.data() + colon, listen.size() - colon);
+  for (int look = 0; look < kLooks; ++look) {
+    if (look > 0) std::this_thread::sleep_for(kPause);
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+      const std::string pid = entry.path().filename().string();
+      int number = 0;
+      if (absl::SimpleAtoi(pid, &number) && Announces(pid, suffix)) return true;
+    }
+  }
+  return false;
+}
 
 bool InfoWanted() {
   const char* level = getenv("HELDBY_LOG");

@@ -18,6 +18,11 @@ void SayLine(std::string_view text);
 /// taken by the tree we belong to, and nobody needs to be told.
 bool AncestorCarriesHeldby();
 
+/// True if some process of this user has announced that it serves where `listen` points to: a
+/// child may have been faster than its parent. Looks three times, 30 ms apart, since who binds
+/// announces a moment later.
+bool ServedByHeldby(std::string_view listen);
+
 /// Makes this process findable by `heldby ls`: a memfd whose name is the address, visible to
 /// the user in /proc/PID/fd, gone with the process, and in no file system.
 void Announce(const std::string& address);
