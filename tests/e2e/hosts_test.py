@@ -121,7 +121,8 @@ def test_a_stack_walk_does_not_trust_what_was_readable_once(lab):
 
 def test_a_pool_behind_operator_new_gets_all_its_blocks_back(lab):
     program = lab.compile("own_new.cc", "own_new")
-    check_ends_well(lab, [program], out="live=0 foreign=0\n")
+    # Without an endpoint: its thread would hold a few objects of its own, which in such a host come from the pool.
+    check_ends_well(lab, [program], out="live=0 foreign=0\n", HELDBY_LISTEN="")
 
 
 if __name__ == "__main__":
