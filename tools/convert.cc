@@ -27,7 +27,7 @@ constexpr char kUsage[] =
     "  OUT  a file, replaced only when all went well; it keeps its mode, a new one gets what\n"
     "       the umask leaves of 0666. - is standard output.\n";
 
-Status SystemError(std::string what) {
+Status SystemError(const std::string& what) {
   const int error = errno;
   return Status(error == ENOENT ? StatusCode::kNotFound : StatusCode::kUnavailable,
                 what + ": " + std::strerror(error));

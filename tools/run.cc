@@ -46,7 +46,7 @@ std::string FindCommand(const std::string& name) {
   const char* path = getenv("PATH");
   for (absl::string_view folder :
        absl::StrSplit(path != nullptr ? path : "/bin:/usr/bin", ':')) {
-    const std::string candidate = absl::StrCat(folder.empty() ? "." : folder, "/", name);
+    std::string candidate = absl::StrCat(folder.empty() ? "." : folder, "/", name);
     struct stat facts {};
     if (access(candidate.c_str(), X_OK) == 0 && stat(candidate.c_str(), &facts) == 0 &&
         S_ISREG(facts.st_mode)) {
@@ -203,6 +203,7 @@ int Run(const Arguments& arguments) {
 
   std::vector<std::string> words(arguments.begin() + ours, arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   execv(path.c_str(), argv.data());

@@ -65,7 +65,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   Core(Listener listener, AccessPolicy access, Router router, const Limits& limits)
       : limits_(limits),
         access_(std::move(access)),
-        router_(std::move(router)),
+        router_(router),
         work_(io_.get_executor()),
         listener_(std::move(listener)),
         acceptor_(io_),
@@ -216,7 +216,7 @@ Result<std::unique_ptr<Server>> Server::Start(Listener listener, AccessPolicy ac
                                               Router router, const Limits& limits) {
   std::unique_ptr<Server> server(new Server);
   server->core_ =
-      std::make_shared<Core>(std::move(listener), std::move(access), std::move(router), limits);
+      std::make_shared<Core>(std::move(listener), std::move(access), router, limits);
   auto thread = StartThread("heldby-http", [core = server->core_] { core->Run(); });
   if (!thread) {
     server->core_.reset();

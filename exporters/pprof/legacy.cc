@@ -74,7 +74,7 @@ bool Lines::Next() {
   return true;
 }
 
-Status Lines::BadLine(std::string message) const {
+Status Lines::BadLine(std::string_view message) const {
   return Status(StatusCode::kDataLoss, Concat("line ", number_, ": ", message));
 }
 

@@ -58,7 +58,7 @@ class Lines {
   Status Bad(const Parts&... parts) const;
 
  private:
-  Status BadLine(std::string message) const;
+  Status BadLine(std::string_view message) const;
 
   std::string_view rest_;
   std::string_view line_;

@@ -48,8 +48,9 @@ UniqueFd OpenByLink(const ElfFile& file, const std::string& path, const std::str
                                                         ((name.size() + 4) & ~std::size_t{3}));
   if (!checksum) return {};
   const std::string directory = DirectoryOf(path);
-  for (const std::string& candidate : {directory + "/" + name, directory + "/.debug/" + name,
-                                       root + "/" + directory + "/" + name}) {
+  const std::string beside[] = {directory, directory + "/.debug", root + "/" + directory};
+  for (std::string candidate : beside) {
+    candidate.append("/").append(name);
     UniqueFd linked = UniqueFd::OpenFile(candidate);
     if (linked.valid() && HasChecksum(linked, *checksum)) return linked;
   }

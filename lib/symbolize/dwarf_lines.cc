@@ -64,7 +64,7 @@ std::string QualifiedName(Dwarf_Die* die, int depth = 0) {
       constexpr int kMaxNesting = 8;
       const std::string outer = depth < kMaxNesting ? QualifiedName(&scopes[i], depth + 1)
                                                     : AttributeText(&scopes[i], DW_AT_name);
-      name = outer + "::" + name;
+      name.insert(0, "::").insert(0, outer);
       break;
     }
     if (tag != DW_TAG_namespace && tag != DW_TAG_class_type && tag != DW_TAG_structure_type &&
@@ -75,7 +75,7 @@ std::string QualifiedName(Dwarf_Die* die, int depth = 0) {
     const char* unnamed = tag == DW_TAG_namespace ? "(anonymous namespace)"
                           : name == "operator()"  ? "{lambda}"
                                                   : "(anonymous)";
-    name = std::string(scope != nullptr ? scope : unnamed) + "::" + name;
+    name.insert(0, "::").insert(0, scope != nullptr ? scope : unnamed);
   }
   std::free(scopes);
   return name;

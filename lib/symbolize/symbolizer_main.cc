@@ -48,7 +48,7 @@ bool Answer() {
   for (std::uint32_t i = 0; i < modules.size(); ++i) {
     std::string records;  // written per module: what is done survives a crash in the next
     heldby::symbolize::ReadLines(modules[i].file_fd, modules[i].debug_fd, modules[i].vaddrs,
-                                 [&](std::size_t index, Frames frames) {
+                                 [&](std::size_t index, const Frames& frames) {
                                    records += heldby::symbolize::EncodeRecord(
                                        i, static_cast<std::uint32_t>(index), frames);
                                  });

@@ -1,6 +1,8 @@
-// core/stack/capture.h - the stack of the calling thread, as return addresses.
+// core/stack/capture.h - the stack of a thread, as return addresses: one's own, that of the code
+// a signal interrupted, or that of a thread which is parked.
 //
-// Threads  any.   Signals  safe.   Allocates  never.   Locks  none.
+// Threads  any.   Signals  safe, but for CaptureParked.   Allocates  never.
+// Locks    none, but for CaptureParked.   errno kept, but by CaptureParked.
 // Units    return addresses, innermost first; subtract one to land inside the call.
 #pragma once
 
@@ -21,6 +23,14 @@ struct Stack {
   std::uint16_t modules[kMaxStackDepth];
 };
 
+/// Where a thread is. What a walk follows; no other register is.
+struct Registers {
+  std::uintptr_t pc = 0;
+  std::uintptr_t sp = 0;
+  std::uintptr_t fp = 0;
+  bool fp_known = true;  // false: nobody could tell, as in /proc/self/task/TID/syscall
+};
+
 /// The module of the code at `pc`, as Stack::modules names it; 0: none.
 std::uint16_t ModuleTagAt(std::uintptr_t pc);
 
@@ -28,5 +38,17 @@ std::uint16_t ModuleTagAt(std::uintptr_t pc);
 /// into (what __builtin_return_address(0) says in the hook), so that frames of ours never show.
 /// If no such frame is found, the whole stack is kept.
 void CaptureStack(std::uintptr_t first, Stack* stack);
+
+/// In a signal handler: the stack of the code that was interrupted, which `ucontext` (the
+/// handler's third argument) describes. The handler's own frames are not in it. The first frame
+/// is the interrupted instruction plus one, so that "subtract one" is right for every frame.
+void CaptureInterrupted(const void* ucontext, Stack* stack);
+
+/// The stack of another thread of this process that waits in a system call, or is stopped, at
+/// `registers`. Nothing of it is touched: its stack is read by process_vm_readv, so that a thread
+/// which goes on, or ends, meanwhile gives a wrong or a truncated stack but no fault; whether it
+/// did go on is for the caller to find out afterwards. Takes the dynamic linker's lock, so that
+/// no code is unloaded under the walk: not for hot paths, not for signal handlers.
+void CaptureParked(const Registers& registers, Stack* stack);
 
 }  // namespace heldby::core

@@ -1,8 +1,5 @@
 #include "core/stack/cfi.h"
 
-#include <dlfcn.h>
-
-#include "core/stack/capture.h"
 #include "core/stack/eh_frame.h"
 
 namespace heldby::core {
@@ -221,43 +218,6 @@ class Interpreter {
 };
 
 }  // namespace
-
-bool FindModule(std::uintptr_t pc, Module* module) {
-  dl_find_object found;
-  if (_dl_find_object(reinterpret_cast<void*>(pc), &found) != 0 ||
-      found.dlfo_eh_frame == nullptr) {
-    return false;
-  }
-  module->begin = static_cast<const std::uint8_t*>(found.dlfo_map_start);
-  module->end = static_cast<const std::uint8_t*>(found.dlfo_map_end);
-  module->eh_frame_hdr = static_cast<const std::uint8_t*>(found.dlfo_eh_frame);
-  return module->eh_frame_hdr >= module->begin && module->eh_frame_hdr < module->end;
-}
-
-std::uint16_t ModuleTagAt(std::uintptr_t pc) {
-  Module module;
-  return FindModule(pc, &module) ? ModuleTag(Hash(module)) : std::uint16_t{0};
-}
-
-std::uint64_t Hash(const Module& module) {
-  // Behind the program headers lie the notes, with the build id: linkers put it between 0x200
-  // and 0x400. Four lanes, so that a multiplication need not wait for the one before it.
-  constexpr std::ptrdiff_t kNotesBegin = 0x200;
-  constexpr std::ptrdiff_t kNotesEnd = 0x400;
-  constexpr std::uint64_t kFactor = 0x9e3779b97f4a7c15u;
-  std::uint64_t lanes[4] = {reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr), 1, 2, 3};
-  if (module.end - module.begin >= kNotesEnd) {
-    for (std::ptrdiff_t at = kNotesBegin; at < kNotesEnd; at += 32) {
-      std::uint64_t words[4];
-      __builtin_memcpy(words, module.begin + at, sizeof(words));
-      for (int lane = 0; lane < 4; ++lane) lanes[lane] = (lanes[lane] ^ words[lane]) * kFactor;
-    }
-  }
-  // The low bits of a product depend on low bits only: fold the high ones back in.
-  std::uint64_t hash = 0;
-  for (const std::uint64_t lane : lanes) hash = (hash ^ lane ^ (lane >> 32)) * kFactor;
-  return hash | 1;
-}
 
 Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& registers) {
   Entry entry;

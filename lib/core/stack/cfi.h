@@ -10,26 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/stack/module.h"
+
 namespace heldby::core {
-
-/// A loaded object, as _dl_find_object (glibc 2.35; takes no lock) describes it.
-struct Module {
-  const std::uint8_t* begin;  // of its mapping
-  const std::uint8_t* end;
-  const std::uint8_t* eh_frame_hdr;  // inside it
-};
-
-/// The module that contains `pc`. False: none, or it has no unwind table.
-bool FindModule(std::uintptr_t pc, Module* module);
-
-/// Tells a module from another one that is loaded at its place after it is gone: by the
-/// part of the file's first page that has its build id. Never 0. Ask once per module and walk.
-std::uint64_t Hash(const Module& module);
-
-/// The 16 bits of a Hash() that a stack keeps for each frame. Never 0.
-constexpr std::uint16_t ModuleTag(std::uint64_t hash) {
-  return static_cast<std::uint16_t>(hash >> 48 | 1);
-}
 
 struct Bytes {
   const std::uint8_t* begin = nullptr;

@@ -13,21 +13,6 @@ std::uint64_t Pack(const Rule& rule) {
 
 }  // namespace
 
-std::uint64_t RuleCache::KeyOf(std::uint64_t module_hash, std::uintptr_t pc) {
-  const std::uint64_t mixed = (pc ^ module_hash) * 0xff51afd7ed558ccdu;
-  return mixed ^ (mixed >> 32);
-}
-
-bool RuleCache::Find(std::uint64_t key, Rule* rule) const {
-  const Entry& entry = entries_[key % kEntries];
-  const std::uint64_t value = entry.value.load(std::memory_order_relaxed);
-  if ((entry.check.load(std::memory_order_relaxed) ^ value) != key || value == 0) return false;
-  rule->kind = static_cast<Rule::Kind>((value >> 48) - 1);
-  rule->frame_saved_at = static_cast<std::int16_t>(value >> 32);
-  rule->cfa_offset = static_cast<std::int32_t>(value);
-  return true;
-}
-
 void RuleCache::Remember(std::uint64_t key, const Rule& rule) {
   if (rule.kind == Rule::Kind::kExpression || rule.frame_expression.size != 0 ||
       rule.frame_saved_at != static_cast<std::int16_t>(rule.frame_saved_at)) {

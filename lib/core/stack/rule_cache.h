@@ -22,8 +22,23 @@ class RuleCache {
  public:
   constexpr RuleCache() = default;
 
-  static std::uint64_t KeyOf(std::uint64_t module_hash, std::uintptr_t pc);
-  bool Find(std::uint64_t key, Rule* rule) const;
+  static std::uint64_t KeyOf(std::uint64_t module_hash, std::uintptr_t pc) {
+    const std::uint64_t mixed = (pc ^ module_hash) * 0xff51afd7ed558ccdu;
+    return mixed ^ (mixed >> 32);
+  }
+
+  /// Changes of *rule only what the rule says: its expressions are empty, as in every rule here.
+  bool Find(std::uint64_t key, Rule* rule) const {
+    const Entry& entry = entries_[key % kEntries];
+    const std::uint64_t value = entry.value.load(std::memory_order_relaxed);
+    if ((entry.check.load(std::memory_order_relaxed) ^ value) != key || value == 0) {
+      return false;
+    }
+    rule->kind = static_cast<Rule::Kind>((value >> 48) - 1);
+    rule->frame_saved_at = static_cast<std::int16_t>(value >> 32);
+    rule->cfa_offset = static_cast<std::int32_t>(value);
+    return true;
+  }
   /// Rules that do not fit into one word (expressions) are not kept.
   void Remember(std::uint64_t key, const Rule& rule);
 

@@ -48,21 +48,21 @@ class StackMemory {
 
   static std::uintptr_t PageOf(std::uintptr_t address) { return address & ~(kPage - 1); }
 
-  // The page of the stack pointer is readable: the caller runs on it.
+  // Nothing is known of the stack pointer's own page either: the code that a signal interrupted
+  // may have run out of its stack.
   static void Begin(std::uintptr_t stack_pointer) {
     const std::uintptr_t page = PageOf(stack_pointer);
     if (page >= thread_slot.stack_low && page < thread_slot.stack_high) return;
     std::uintptr_t low = thread_slot.stack_low;
     if (page < low && low - page <= kReach) {
       // Deeper than ever on what may be the same stack: it is, if nothing lies between.
-      while (low > page + kPage && PageIsReadable(low - kPage)) low -= kPage;
-      if (low == page + kPage) {
+      while (low > page && PageIsReadable(low - kPage)) low -= kPage;
+      if (low == page) {
         thread_slot.stack_low = page;
         return;
       }
     }
-    thread_slot.stack_low = page;
-    thread_slot.stack_high = page + kPage;
+    thread_slot.stack_low = thread_slot.stack_high = page;
   }
 
   static bool Extend(std::uintptr_t address) {
@@ -71,13 +71,12 @@ class StackMemory {
       return false;
     }
     if (address >= thread_slot.stack_low && last - thread_slot.stack_high < kReach) {
-      while (thread_slot.stack_high <= last) {
-        if (!PageIsReadable(thread_slot.stack_high)) return false;
+      while (thread_slot.stack_high <= last && PageIsReadable(thread_slot.stack_high)) {
         thread_slot.stack_high += kPage;
       }
-      return true;
+      if (thread_slot.stack_high > last) return true;
     }
-    // Another stack: behind a signal frame on an alternate one.
+    // Another stack: behind a signal frame on an alternate one, beyond a guard page.
     if (!PageIsReadable(last)) return false;
     thread_slot.stack_low = last;
     thread_slot.stack_high = last + kPage;

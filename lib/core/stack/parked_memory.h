@@ -1,0 +1,53 @@
+// core/stack/parked_memory.h - loads from the stack of a thread that may go on at any moment.
+//
+// The pages of such a stack can vanish between a look and a load. process_vm_readv cannot fault;
+// a window of it is copied at a time, since frames lie close together.
+//
+// Threads  an object belongs to one walk.   Signals  safe.   Allocates  never.
+// Bounds   4 KiB a window; the walk bounds their number. errno kept.
+#pragma once
+
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace heldby::core {
+
+class ParkedMemory {
+ public:
+  explicit ParkedMemory(std::uintptr_t) {}
+
+  void Distrust() {}  // nothing is ever trusted
+
+  bool Load(std::uintptr_t address, std::uint64_t* value) {
+    if (address - begin_ > size_ || size_ - (address - begin_) < sizeof(*value)) {
+      if (!Fill(address)) return false;
+    }
+    std::memcpy(value, window_ + (address - begin_), sizeof(*value));
+    return true;
+  }
+
+ private:
+  static constexpr std::uintptr_t kWindow = 4096;
+
+  // Up to the end of the next page: a copy stops at the first page that is not there.
+  bool Fill(std::uintptr_t address) {
+    const int kept = errno;
+    iovec local{window_, kWindow};
+    iovec remote{reinterpret_cast<void*>(address), kWindow};
+    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    errno = kept;
+    begin_ = address;
+    size_ = got > 0 ? static_cast<std::uintptr_t>(got) : 0;
+    return size_ >= sizeof(std::uint64_t);
+  }
+
+  std::uintptr_t begin_ = 0;
+  std::uintptr_t size_ = 0;
+  unsigned char window_[kWindow];
+};
+
+}  // namespace heldby::core
