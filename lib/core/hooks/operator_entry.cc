@@ -33,8 +33,7 @@ COLD void* SampledNew(std::size_t size, std::size_t align, const void* caller) {
 }
 
 __attribute__((noinline)) bool DeletedSample(void* block) {
-  if (block == nullptr || allocator_facts.operators_call_malloc || !ForgetSample(block))
-    return false;
+  if (allocator_facts.operators_call_malloc || !ForgetSample(block)) return false;
   // Placed by memalign: its match is free, whatever size the host believes it to have.
   next.free(block);
   return true;
@@ -96,14 +95,14 @@ using namespace heldby::core;  // NOLINT: C functions at global scope
       __attribute__((alias(#symbol), visibility("hidden")));
 HELDBY_NEW_OPERATORS(DEFINE_NEW)
 
-#define DEFINE_DELETE(slot, symbol, parameters, arguments) \
-  HELDBY_OPERATOR void symbol parameters {                 \
-    if (MayBeSampled(block)) [[unlikely]] {                \
-      if (DeletedSample(block)) return;                    \
-    }                                                      \
-    next.slot arguments;                                   \
-  }                                                        \
-  extern "C" void heldby_own##symbol parameters            \
+#define DEFINE_DELETE(slot, symbol, parameters, arguments)  \
+  HELDBY_OPERATOR void symbol parameters {                  \
+    if (MayBeSampled(block)) [[unlikely]] {                 \
+      if (block != nullptr && DeletedSample(block)) return; \
+    }                                                       \
+    next.slot arguments;                                    \
+  }                                                         \
+  extern "C" void heldby_own##symbol parameters             \
       __attribute__((alias(#symbol), visibility("hidden")));
 HELDBY_DELETE_OPERATORS(DEFINE_DELETE)
 

@@ -1,5 +1,5 @@
-// core/stack/capture.h - the stack of a thread, as return addresses: one's own, that of the code
-// a signal interrupted, or that of a thread which is parked.
+// core/stack/capture.h - the stack of a thread, as return addresses: one's own, that of the
+// code a signal interrupted, or that of a thread which is parked.
 //
 // Threads  any.   Signals  safe, but for CaptureParked.   Allocates  never.
 // Locks    none, but for CaptureParked.   errno kept, but by CaptureParked.
@@ -45,10 +45,11 @@ void CaptureStack(std::uintptr_t first, Stack* stack);
 void CaptureInterrupted(const void* ucontext, Stack* stack);
 
 /// The stack of another thread of this process that waits in a system call, or is stopped, at
-/// `registers`. Nothing of it is touched: its stack is read by process_vm_readv, so that a thread
-/// which goes on, or ends, meanwhile gives a wrong or a truncated stack but no fault; whether it
-/// did go on is for the caller to find out afterwards. Takes the dynamic linker's lock, so that
-/// no code is unloaded under the walk: not for hot paths, not for signal handlers.
+/// `registers`. Nothing of it is touched: its stack is read by process_vm_readv, so that a
+/// thread which goes on, or ends, meanwhile gives a wrong or a truncated stack but no fault;
+/// whether it did go on is for the caller to find out afterwards. Takes the dynamic linker's
+/// lock, so that no code is unloaded under the walk: not for hot paths, not for signal
+/// handlers.
 void CaptureParked(const Registers& registers, Stack* stack);
 
 }  // namespace heldby::core

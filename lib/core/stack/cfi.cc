@@ -93,7 +93,9 @@ class Interpreter {
   void Cfa(std::uint64_t reg, std::int64_t offset) {
     row_.rule.kind = reg == registers_.stack_pointer   ? Rule::Kind::kStackPlus
                      : reg == registers_.frame_pointer ? Rule::Kind::kFramePlus
+                     : reg < registers_.return_address ? Rule::Kind::kOtherPlus
                                                        : Rule::Kind::kUnknown;
+    row_.rule.cfa_register = static_cast<std::uint8_t>(reg);
     CfaOffset(offset);
   }
   void CfaOffset(std::int64_t offset) {

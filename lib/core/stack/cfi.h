@@ -27,10 +27,12 @@ struct Rule {
     kEnd,          // the return address is undefined: the outermost frame
     kStackPlus,    // CFA = stack pointer + cfa_offset
     kFramePlus,    // CFA = frame pointer + cfa_offset
+    kOtherPlus,    // CFA = register cfa_register + cfa_offset
     kExpression,   // CFA = a DWARF expression
     kSignalFrame,  // the interrupted registers lie in a ucontext
   };
   Kind kind = Kind::kUnknown;
+  std::uint8_t cfa_register = 0;
   std::int32_t cfa_offset = 0;
   std::int32_t frame_saved_at = 0;  // caller's frame pointer is at CFA + this; 0: unchanged
   Bytes cfa_expression;

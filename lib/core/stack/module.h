@@ -1,7 +1,8 @@
 // core/stack/module.h - which loaded object an address belongs to, and which one that is.
 //
-// Threads  any.   Signals  safe.   Allocates  never.   Locks  none (_dl_find_object takes none).
-// Bounds   64 remembered places of a build id, 512 bytes, static; beyond it they are looked up
+// Threads  any.   Signals  safe.   Allocates  never.   Locks  none (_dl_find_object takes
+// none). Bounds   64 remembered places of a build id, 512 bytes, static; beyond it they are
+// looked up
 //          again.
 // Source   _dl_find_object (glibc 2.35); ELF, the program headers and notes of a mapped object.
 #pragma once
@@ -20,8 +21,9 @@ struct Module {
 /// The module that contains `pc`. False: none, or it has no unwind table.
 bool FindModule(std::uintptr_t pc, Module* module);
 
-/// Tells a module from another one that is loaded at its place after it is gone: by its build id
-/// and by where it is. Never 0. Of a module without a build id, some of its first page stands in.
+/// Tells a module from another one that is loaded at its place after it is gone: by its build
+/// id and by where it is. Never 0. Of a module without a build id, some of its first page
+/// stands in.
 std::uint64_t Hash(const Module& module);
 
 /// The 16 bits of a Hash() that a stack keeps for each frame. Never 0.

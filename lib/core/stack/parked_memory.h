@@ -1,7 +1,7 @@
 // core/stack/parked_memory.h - loads from the stack of a thread that may go on at any moment.
 //
-// The pages of such a stack can vanish between a look and a load. process_vm_readv cannot fault;
-// a window of it is copied at a time, since frames lie close together.
+// The pages of such a stack can vanish between a look and a load. process_vm_readv cannot
+// fault; a window of it is copied at a time, since frames lie close together.
 //
 // Threads  an object belongs to one walk.   Signals  safe.   Allocates  never.
 // Bounds   4 KiB a window; the walk bounds their number. errno kept.

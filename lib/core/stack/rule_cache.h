@@ -3,10 +3,11 @@
 // Reading call-frame instructions takes about a microsecond; a program has few thousand
 // distinct return addresses in its allocation stacks.
 //
-// Shape. Direct-mapped, 16,384 entries of two words: value, and key ^ value. An entry written
-// by two threads at once, or read half-way, fails the check and counts as a miss: no lock, no
-// wait, no generation. The key mixes the program counter with its module's Hash(), so that
-// another object loaded at the place of an unloaded one finds no rules of its predecessor.
+// Shape. 16,384 entries of two words, value and key ^ value, in groups of four that share a
+// cache line; a key belongs to one group. An entry written by two threads at once, or read
+// half-way, fails the check and counts as a miss: no lock, no wait, no generation. The key
+// mixes the program counter with its module's Hash(), so that another object loaded at the
+// place of an unloaded one finds no rules of its predecessor.
 //
 // Threads  any, lock-free.   Signals  safe.   Allocates  never.   Bounds  256 KiB, static.
 #pragma once
@@ -18,6 +19,30 @@
 
 namespace heldby::core {
 
+/// A rule by the two registers and without expressions, as one word, never 0:
+///   bits 0-23 cfa_offset | 24-39 frame_saved_at | 40-43 kind + 1 | 44-63 zero, for LastWalk.
+using RuleWord = std::uint64_t;
+inline constexpr int kRuleWordBits = 44;
+
+/// 0: the rule does not fit.
+constexpr RuleWord PackRule(const Rule& rule) {
+  if (rule.kind == Rule::Kind::kExpression || rule.kind == Rule::Kind::kOtherPlus ||
+      rule.frame_expression.size != 0 || rule.cfa_offset < 0 || rule.cfa_offset >= 1 << 24 ||
+      rule.frame_saved_at != static_cast<std::int16_t>(rule.frame_saved_at)) {
+    return 0;
+  }
+  return (static_cast<RuleWord>(rule.kind) + 1) << 40 |
+         static_cast<RuleWord>(static_cast<std::uint16_t>(rule.frame_saved_at)) << 24 |
+         static_cast<RuleWord>(rule.cfa_offset);
+}
+
+/// Of *rule, sets what a word can say.
+inline void UnpackRule(RuleWord word, Rule* rule) {
+  rule->kind = static_cast<Rule::Kind>((word >> 40 & 15) - 1);
+  rule->frame_saved_at = static_cast<std::int16_t>(word >> 24);
+  rule->cfa_offset = static_cast<std::int32_t>(word & 0xffffff);
+}
+
 class RuleCache {
  public:
   constexpr RuleCache() = default;
@@ -27,28 +52,29 @@ class RuleCache {
     return mixed ^ (mixed >> 32);
   }
 
-  /// Changes of *rule only what the rule says: its expressions are empty, as in every rule here.
-  bool Find(std::uint64_t key, Rule* rule) const {
-    const Entry& entry = entries_[key % kEntries];
-    const std::uint64_t value = entry.value.load(std::memory_order_relaxed);
-    if ((entry.check.load(std::memory_order_relaxed) ^ value) != key || value == 0) {
-      return false;
+  /// 0: not here.
+  RuleWord Find(std::uint64_t key) const {
+    for (const Entry& entry : groups_[key % kGroups].entries) {
+      const RuleWord word = entry.word.load(std::memory_order_relaxed);
+      if ((entry.check.load(std::memory_order_relaxed) ^ word) == key && word != 0) return word;
     }
-    rule->kind = static_cast<Rule::Kind>((value >> 48) - 1);
-    rule->frame_saved_at = static_cast<std::int16_t>(value >> 32);
-    rule->cfa_offset = static_cast<std::int32_t>(value);
-    return true;
+    return 0;
   }
-  /// Rules that do not fit into one word (expressions) are not kept.
-  void Remember(std::uint64_t key, const Rule& rule);
+
+  /// In place of any other of its group once that is full.
+  void Remember(std::uint64_t key, RuleWord word);
 
  private:
-  static constexpr std::uint64_t kEntries = 1 << 14;
+  static constexpr std::uint64_t kWays = 4;
+  static constexpr std::uint64_t kGroups = (1 << 14) / kWays;
   struct Entry {
     std::atomic<std::uint64_t> check;
-    std::atomic<std::uint64_t> value;
+    std::atomic<RuleWord> word;
   };
-  Entry entries_[kEntries] = {};
+  struct alignas(64) Group {
+    Entry entries[kWays];
+  };
+  Group groups_[kGroups] = {};
 };
 
 }  // namespace heldby::core
