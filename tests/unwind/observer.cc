@@ -12,12 +12,17 @@
 //   truncated  ours gave up, and said so; what there is agrees
 //   longer     libgcc stopped, at code without a row; ours went on from there and agrees so far
 //   different  none of these; wrong3: of those, in one of the first three frames
-//   absent     libgcc did not find the interrupted instruction: nothing to compare with
+//   absent     nothing to compare with: libgcc did not find the interrupted instruction, or it
+//   is
+//              one of libgcc's own, which is not asked: at the end of _Unwind_Resume registers
+//              are those of another frame already, and libgcc's walk dies of that. Ours is
+//              taken.
 //
 // libgcc's unwinder is linked in statically: the host's own may be another one.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,6 +55,7 @@ std::atomic<int> differences_told;
 std::atomic<unsigned long> allocations;
 unsigned long every = 100;
 char report_path[4096];
+char program[64];  // as it was at the start: nginx writes over the original
 __thread bool busy __attribute__((tls_model("initial-exec")));
 
 struct Reference {
@@ -77,8 +83,8 @@ void Append(const char* text, int length) {
 void Tell(const char* kind, const Stack& ours, const std::uintptr_t* theirs, int count) {
   if (differences_told.fetch_add(1) >= kMaxDifferences) return;
   char text[64 * 1024];
-  int length = snprintf(text, sizeof(text), "difference %s %s, truncated %d\n",
-                        program_invocation_short_name, kind, ours.truncated ? 1 : 0);
+  int length = snprintf(text, sizeof(text), "difference %s %s, truncated %d\n", program, kind,
+                        ours.truncated ? 1 : 0);
   const auto name = [&](std::uintptr_t pc) {
     Dl_info info{};
     if (pc == 0 || dladdr(reinterpret_cast<void*>(pc - 1), &info) == 0) {
@@ -139,6 +145,12 @@ __attribute__((noinline)) void CompareHere(const void* caller) {
   busy = false;
 }
 
+bool IsInLibgcc(std::uintptr_t pc) {
+  dl_find_object found;
+  return _dl_find_object(reinterpret_cast<void*>(pc), &found) == 0 &&
+         strstr(found.dlfo_link_map->l_name, "libgcc_s") != nullptr;
+}
+
 void OnTimer(int, siginfo_t*, void* context) {
   if (busy) return;
   busy = true;
@@ -146,15 +158,19 @@ void OnTimer(int, siginfo_t*, void* context) {
   Stack ours;
   Reference theirs;
   CaptureInterrupted(context, &ours);
-  _Unwind_Backtrace(&Add, &theirs);
+  if (!IsInLibgcc(ours.frames[0])) _Unwind_Backtrace(&Add, &theirs);
   Judge(1, ours, theirs);
   errno = kept;
   busy = false;
 }
 
-void Forget() {
+void StartTimer();
+
+// In a forked child, which has the counters but not the timer.
+void BeginAnew() {
   memset(static_cast<void*>(counts), 0, sizeof(counts));
   allocations = 0;
+  StartTimer();
 }
 
 bool Due() {
@@ -190,9 +206,10 @@ __attribute__((constructor)) void Start() {
   const char* path = getenv("UNWIND_REPORT");
   if (path == nullptr || strlen(path) >= sizeof(report_path)) return;
   every = Setting("UNWIND_EVERY", 100);
+  snprintf(program, sizeof(program), "%s", program_invocation_short_name);
   Reference first;  // what libgcc does once, it does now
   _Unwind_Backtrace(&Add, &first);
-  pthread_atfork(nullptr, nullptr, &Forget);
+  pthread_atfork(nullptr, nullptr, &BeginAnew);
   strcpy(report_path, path);
   StartTimer();
 }
@@ -204,10 +221,9 @@ __attribute__((destructor)) void Report() {
     const Counts& of = counts[kind];
     char line[4096];
     const int length =
-        snprintf(line, sizeof(line), "stacks %s %s %ld %ld %ld %ld %ld %ld %ld\n",
-                 program_invocation_short_name, kKindNames[kind], of.compared.load(),
-                 of.identical.load(), of.truncated.load(), of.longer.load(),
-                 of.different.load(), of.wrong3.load(), of.absent.load());
+        snprintf(line, sizeof(line), "stacks %s %s %ld %ld %ld %ld %ld %ld %ld\n", program,
+                 kKindNames[kind], of.compared.load(), of.identical.load(), of.truncated.load(),
+                 of.longer.load(), of.different.load(), of.wrong3.load(), of.absent.load());
     if (of.compared + of.absent > 0) Append(line, length);
   }
 }

@@ -1,0 +1,147 @@
+"""Our walk beside libgcc's, stack by stack, inside programs that nobody here wrote.
+
+A preloaded observer (tests/unwind/observer.cc) takes each stack twice: at every Nth allocation, and
+wherever a timer strikes. The figures in docs/performance.md are what these tests print.
+"""
+
+import collections
+import os
+import re
+import signal
+
+from harness import check, need, run, wait_until
+from servers_test import NGINX, alive, fetch_from, log_of
+
+FIELDS = ("compared", "identical", "truncated", "longer", "different", "wrong3", "absent")
+
+
+def observed(lab, every=100, timer_us=1000):
+    """The environment of a program under the observer, which reports to one file."""
+    return lab.env(LD_PRELOAD=os.path.join(lab.build, "tests", "libunwind_observer.so"),
+                   UNWIND_REPORT=lab.path("unwind.txt"), UNWIND_EVERY=every, UNWIND_TIMER_US=timer_us)
+
+
+def check_stacks(lab, program, at_least, may_be_absent=0.001):
+    """99.9 % the same to the root, the rest cut or longer, none different. Prints the figures."""
+    with open(lab.path("unwind.txt"), encoding="utf-8", errors="replace") as file:
+        report = file.read()
+    totals = {kind: collections.Counter() for kind in ("allocating", "interrupted")}
+    for line in re.findall(rf"^stacks {re.escape(program)} (.*)$", report, re.MULTILINE):
+        kind, *numbers = line.split()
+        if kind in totals:
+            totals[kind].update(dict(zip(FIELDS, map(int, numbers), strict=True)))
+    for kind, count in totals.items():
+        print(f"| {program} | {kind} | " + " | ".join(f"{count[field]:,}" for field in FIELDS) + " |")
+        told = f"{program}, {kind}: {dict(count)}\n{report[:6000]}"
+        check(count["compared"] >= at_least, f"fewer than {at_least} stacks compared: {told}")
+        check(count["different"] == 0, f"a stack differs from libgcc's: {told}")
+        check(count["identical"] >= 0.999 * count["compared"], f"less than 99.9 % are the same: {told}")
+        check(count["absent"] <= may_be_absent * count["compared"], f"nothing to compare with: {told}")
+
+
+def test_every_stack_of_clang_compiling_is_libgccs(lab):
+    source = os.path.join(lab.programs, "readable_names.cc")
+    for flags in (["-O2"], ["-O0", "-g"]):
+        lab.run_ok([need("clang++"), "-std=c++20", *flags, f"-I{lab.source}/include", "-c", source, "-o",
+                    lab.path("compiled.o")], env=observed(lab, every=20, timer_us=300), seconds=120)
+    check_stacks(lab, "clang++", at_least=1000)
+
+
+PYTHON_HOST = """
+import collections, decimal, json, re, sqlite3, subprocess, threading, xml.etree.ElementTree as tree, zlib
+def work():
+    for i in range(150):
+        json.loads(json.dumps({'a': [1, 2, {'b': list(range(50))}] * 20}))
+        re.findall(r'(\\w+)\\s(\\d+)', 'abc 12 def 34' * 50)
+        zlib.compress(bytes(range(256)) * 40)
+        tree.fromstring('<a>' + '<b c="d">e</b>' * 50 + '</a>')
+        decimal.Decimal(i).sqrt()
+        sorted(range(300), key=lambda x: -x)
+        try: {}['missing']
+        except KeyError: pass
+    base = sqlite3.connect(':memory:')
+    base.execute('create table t(a, b)')
+    base.executemany('insert into t values(?, ?)', ((i, str(i)) for i in range(500)))
+    list(base.execute('select b, count(*) from t group by b order by a desc'))
+workers = [threading.Thread(target=work) for _ in range(4)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+print(subprocess.check_output(['/bin/ls', '/']).count(b'usr'))
+"""
+
+
+def test_every_stack_of_python3_is_libgccs(lab):
+    done = lab.run_ok(["/usr/bin/python3", "-c", PYTHON_HOST], env=observed(lab, every=5, timer_us=300))
+    check(done.out == "1\n", f"python3 does not do its work: {done.out}{done.err}")
+    check_stacks(lab, "python3", at_least=500)
+
+
+def test_every_stack_of_redis_under_load_is_libgccs(lab):
+    sock = lab.path("redis.sock")
+    server = lab.start([need("redis-server"), "--port", "0", "--unixsocket", sock, "--save", "", "--appendonly", "no",
+                        "--dir", lab.tmp], env=observed(lab, every=50, timer_us=500))
+    wait_until(lambda: os.path.exists(sock), "redis to listen")
+    load = lab.run_ok([need("redis-benchmark"), "-s", sock, "-n", "20000", "-c", "20", "-d", "200", "-r", "5000", "-q",
+                       "-t", "set,get,lpush,zadd,mset"])
+    check("requests per second" in load.out, f"redis-benchmark:\n{load.out}{load.err}")
+    script = "local t = {} for i = 1, 2000 do t[i] = cjson.encode({i, tostring(i)}) end return #table.concat(t)"
+    for _ in range(20):
+        lab.run_ok([need("redis-cli"), "-s", sock, "eval", script, "0"])
+    check(server.stop().status == 0, "redis did not end well")
+    check_stacks(lab, "redis-server", at_least=500)
+
+
+def test_every_stack_of_nginx_under_load_is_libgccs(lab):
+    os.mkdir(lab.path("www"))
+    os.chmod(lab.tmp, 0o755)
+    with open(lab.path("www/file.txt"), "w", encoding="ascii") as file:
+        file.write("a line of text to compress\n" * 20000)
+    with open(lab.path("nginx.conf"), "w", encoding="ascii") as file:
+        file.write("user root;\n" + NGINX.format(tmp=lab.tmp, daemon="off"))
+    lab.start([need("nginx"), "-e", lab.path("error.log"), "-c", lab.path("nginx.conf")],
+              env=observed(lab, every=1, timer_us=500))
+    wait_until(lambda: os.path.exists(lab.path("nginx.pid")) and open(lab.path("nginx.pid")).read().strip(), "nginx")
+    master = int(open(lab.path("nginx.pid"), encoding="ascii").read())
+    wait_until(lambda: os.path.exists(lab.path("nginx.sock")), "nginx to listen")
+    for _ in range(300):
+        check(len(fetch_from(lab.path("nginx.sock"), "/file.txt")) > 100, "nginx serves an empty file")
+    os.kill(master, signal.SIGQUIT)
+    wait_until(lambda: not alive(master), "nginx to end")
+    check("exited on signal" not in log_of(lab), f"nginx complains:\n{log_of(lab)}")
+    check_stacks(lab, "nginx", at_least=300)
+
+
+def test_every_stack_of_code_compiled_in_any_way_is_libgccs(lab):
+    # Exceptions in flight, at every allocation; the timer strikes in the unwinding itself.
+    sums = set()
+    for compiler, *flags in (("g++", "-O0"), ("g++", "-O2"), ("g++", "-O3", "-fno-omit-frame-pointer"),
+                             ("clang++", "-O0", "-fomit-frame-pointer"), ("clang++", "-O3"),
+                             ("clang++", "-O2", "-fno-omit-frame-pointer")):
+        program = lab.compile("thrower.cc", "thrower", "-pthread", *flags, compiler=compiler)
+        sums.add(lab.run_ok([program, 10], env=observed(lab, every=41, timer_us=300)).out)
+    check(len(sums) == 1, f"the observer changes what the program computes: {sums}")
+    # A program that does little but throw is inside libgcc all the time.
+    check_stacks(lab, "thrower", at_least=1000, may_be_absent=2)
+
+
+def test_gdb_names_the_same_frames(lab):
+    program = lab.compile("shows_its_stack.cc", "shows_its_stack", "-O2", "-fomit-frame-pointer", "-pthread",
+                          f"-I{lab.source}/lib", os.path.join(lab.build, "lib", "core", "libheldby_core_tables.a"))
+    process = lab.start([program])
+    process.wait_for(r"(?m)^end$")
+    ours = [int(word, 16) for word in re.findall(r"(?m)^frame (0x[0-9a-f]+)$", process.out())]
+    check(len(ours) > 10, f"no stack to compare:\n{process.out()}")
+    text = lab.run_ok([need("gdb"), "-batch", "-nx", "-p", process.pid, "-ex", "set print frame-arguments none",
+                       "-ex", "set backtrace past-main on", "-ex", "set backtrace past-entry off",
+                       "-ex", "thread apply 1 bt -frame-info location-and-address -frame-arguments none"], seconds=120)
+    # Inlined frames have no address of their own in gdb's list: those of real calls follow ours.
+    theirs = [int(word, 16) for word in re.findall(r"(?m)^#\d+\s+(0x[0-9a-f]+) in ", text.out)]
+    missing = [hex(pc) for pc in ours if pc not in theirs]
+    check(not missing, f"gdb does not have the frames {missing}\n{process.out()}\n{text.out}{text.err}")
+    order = [theirs.index(pc) for pc in ours]
+    check(order == sorted(order), f"gdb has them in another order\n{process.out()}\n{text.out}")
+    process.stop(signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    run(globals())
