@@ -234,9 +234,12 @@ Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& regis
   Row row;
   if (!Interpreter(entry, registers, pc).Run(&row)) return {};
   if (row.return_undefined) return rule_of(Rule::Kind::kEnd);
-  if (row.return_elsewhere || row.return_offset != -8 || row.frame_lost) return {};
+  if (row.return_elsewhere || row.return_offset != -8) return {};
   Rule rule = row.rule;
   if (row.frame_saved) rule.frame_saved_at = static_cast<std::int32_t>(row.frame_offset);
+  if (row.frame_lost || (row.frame_saved && rule.frame_saved_at != row.frame_offset)) {
+    rule.frame_saved_at = Rule::kFrameLost;
+  }
   return rule;
 }
 

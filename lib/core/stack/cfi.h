@@ -35,6 +35,7 @@ struct Rule {
   std::uint8_t cfa_register = 0;
   std::int32_t cfa_offset = 0;
   std::int32_t frame_saved_at = 0;  // caller's frame pointer is at CFA + this; 0: unchanged
+  static constexpr std::int32_t kFrameLost = 1;  // or it is where this cannot say
   Bytes cfa_expression;
   Bytes frame_expression;  // if not empty: caller's frame pointer is at the address it gives
 };

@@ -192,6 +192,8 @@ class Walker {
         return Step::kLost;
       }
       fp_known_ = true;
+    } else if (rule.frame_saved_at == Rule::kFrameLost) [[unlikely]] {
+      fp_known_ = false;  // the walk goes on until a frame needs it
     } else if (rule.frame_saved_at != 0) {
       const auto offset = static_cast<std::uintptr_t>(std::intptr_t{rule.frame_saved_at});
       if (!memory_.Load(cfa + offset, &caller_fp)) return Step::kLost;
@@ -207,7 +209,8 @@ class Walker {
     CfiRegisters registers = kRegisters;
     registers.frame_pointer = static_cast<std::uint8_t>(extra_);
     const Rule rule = FindRule(recent_[0].module, exact_ ? pc_ : pc_ - 1, registers);
-    if (rule.kind == Rule::Kind::kUnknown || rule.frame_expression.size != 0) {
+    if (rule.kind == Rule::Kind::kUnknown || rule.frame_expression.size != 0 ||
+        rule.frame_saved_at == Rule::kFrameLost) {
       extra_known_ = false;
     } else if (rule.frame_saved_at != 0) {
       const auto offset = static_cast<std::uintptr_t>(std::intptr_t{rule.frame_saved_at});
