@@ -92,6 +92,8 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"stale_samples_total", counters.stale_samples_total},
       {"untracked_samples_total", counters.untracked_samples_total},
       {"table_bytes", counters.table_bytes},
+      {"unwind_rules_read_total", counters.unwind_rules_read_total},
+      {"unwind_cache_bytes", counters.unwind_cache_bytes},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.

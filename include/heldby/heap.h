@@ -63,6 +63,8 @@ struct HeapCounters {
   std::int64_t stale_samples_total = 0;      // freed past the hooks, found out on reuse
   std::int64_t untracked_samples_total = 0;  // could not be placed where free() sees them
   std::int64_t table_bytes = 0;              // mapped for the sampler's tables, now
+  std::int64_t unwind_rules_read_total = 0;  // rows of .eh_frame that no cache had
+  std::int64_t unwind_cache_bytes = 0;       // the unwinder's caches: all that it ever uses
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();
 

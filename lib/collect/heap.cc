@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 #include <vector>
@@ -85,10 +86,24 @@ class HeapCollector {
 
   // Another library has been loaded where this code was: its names would be a lie. (Where
   // nothing is loaded now, the symbolizer may remember what was.)
-  bool IsReplaced(std::uintptr_t call, std::uint16_t module) const {
+  bool IsReplaced(std::uintptr_t call, std::uint16_t module) {
     if (module == 0) return false;
-    const std::uint16_t now = core_.module_at(call);
-    return now != 0 && now != module;
+    const auto holds = [call](const core::ModuleRange& range) {
+      return range.begin <= call && call < range.end;
+    };
+    // A stack's neighbours are mostly of one module, a profile's of a few dozen.
+    auto known = std::find_if(modules_.begin(), modules_.end(), holds);
+    if (known == modules_.end()) {
+      core::ModuleRange range{};
+      if (!core_.describe_module_at(call, &range)) return false;
+      modules_.push_back(range);
+      known = modules_.end() - 1;
+    }
+    if (known != modules_.begin()) {
+      std::iter_swap(known, modules_.begin());
+      known = modules_.begin();
+    }
+    return known->tag != module;
   }
 
   LocationId Unloaded(std::uintptr_t call) {
@@ -127,6 +142,7 @@ class HeapCollector {
 
   const core::CoreApi& core_;
   ProfileBuilder builder_;
+  std::vector<core::ModuleRange> modules_;  // asked for in this profile; the last one first
 };
 
 }  // namespace

@@ -52,6 +52,7 @@ void VisitHeapSites(void (*visit)(void*, const HeapSite&), void* context) {
 
 Counters ReadCounters() {
   const HeapSampler& sampler = heap_sampler;
+  const UnwindCounters unwind = ReadUnwindCounters();
   return {.sites = sampler.sites().size(),
           .samples_total = sampler.samples(),
           .live_samples = sampler.live().live(),
@@ -62,7 +63,9 @@ Counters ReadCounters() {
           .stale_samples_total = sampler.stale_samples(),
           .untracked_samples_total = sampler.untracked(),
           .table_bytes = sampler.live().mapped_bytes() + sampler.sites().used_bytes() +
-                         sampler.stacks().used_bytes()};
+                         sampler.stacks().used_bytes(),
+          .unwind_rules_read_total = unwind.rules_read_total,
+          .unwind_cache_bytes = unwind.cache_bytes};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
@@ -82,7 +85,7 @@ constexpr CoreApi kApi = {
     .set_sample_bytes = &SetSampleBytes,
     .visit_heap_sites = &VisitHeapSites,
     .read_counters = &ReadCounters,
-    .module_at = &ModuleTagAt,
+    .describe_module_at = &DescribeModuleAt,
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
     .seed_thread = &SeedThread,

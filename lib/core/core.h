@@ -11,9 +11,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/stack/capture.h"
+
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 1;
+inline constexpr std::uint32_t kCoreAbi = 2;
 
 struct HookDescription {
   bool active;
@@ -46,6 +48,8 @@ struct Counters {
   std::uint64_t stale_samples_total;      // freed past the hooks, found out when reused
   std::uint64_t untracked_samples_total;  // could not be placed where free() would see them
   std::uint64_t table_bytes;              // now, mapped for our tables
+  std::uint64_t unwind_rules_read_total;  // from .eh_frame: neither cache had them
+  std::uint64_t unwind_cache_bytes;       // of both caches, static
 };
 
 struct CoreApi {
@@ -56,8 +60,8 @@ struct CoreApi {
   bool (*set_sample_bytes)(std::uint64_t mean_bytes);
   void (*visit_heap_sites)(void (*visit)(void* context, const HeapSite& site), void* context);
   Counters (*read_counters)();
-  /// The module at `pc` now, as HeapSite::modules names it; 0: none.
-  std::uint16_t (*module_at)(std::uintptr_t pc);
+  /// The module at `pc` now, as HeapSite::modules names it; see capture.h.
+  bool (*describe_module_at)(std::uintptr_t pc, ModuleRange* range);
   /// Nested. Signal-safe. Between them, this thread's allocations are not sampled.
   void (*enter_self)();
   void (*leave_self)();

@@ -77,6 +77,8 @@ HeapCounters ReadHeapCounters() {
   result.stale_samples_total = as_signed(counters.stale_samples_total);
   result.untracked_samples_total = as_signed(counters.untracked_samples_total);
   result.table_bytes = as_signed(counters.table_bytes);
+  result.unwind_rules_read_total = as_signed(counters.unwind_rules_read_total);
+  result.unwind_cache_bytes = as_signed(counters.unwind_cache_bytes);
   return result;
 }
 

@@ -62,6 +62,30 @@ def test_a_dump_into_a_missing_folder_is_one_clear_line(lab):
              HELDBY_LISTEN="")
 
 
+def test_processes_that_dump_to_one_file_leave_one_whole_profile(lab):
+    # All at once, all to the same name: the last one wins, nobody's half is left.
+    dump = lab.path("all.pb.gz")
+    program = host_program(lab)
+    hosts = [lab.start([program, "0"], lab.preloaded(HELDBY_DUMP_AT_EXIT=dump, HELDBY_SAMPLE_BYTES=1))
+             for _ in range(8)]
+    for host in hosts:
+        done = host.wait()
+        check(done.err == "", f"a word on stderr: {done.err}")
+    check(lab.top(dump, "-sample_index=alloc_space").total > 0, "an empty profile")
+    left = [name for name in os.listdir(lab.tmp) if "partial" in name]
+    check(not left, f"left behind: {left}")
+
+
+def test_a_child_forked_while_the_server_library_is_loaded_slowly_ends_well(lab):
+    # An auditor holds the loading up for longer than a fork waits.
+    auditor = lab.compile("slow_auditor.cc", "slow_auditor.so", "-shared", "-fPIC")
+    program = lab.compile("forks_late.cc", "forks_late")
+    done = lab.run([program], lab.preloaded(LD_AUDIT=auditor, HELDBY_LISTEN="127.0.0.1:0",
+                                            HELDBY_DUMP_AT_EXIT=lab.path("%p.pb.gz"), HELDBY_LOG="info"))
+    check((done.status, done.out) == (0, "child 7\n"), f"{done.status}: {done.out}{done.err}")
+    check("no endpoint in this child" in done.err, f"the fork waited for the library after all:\n{done.err}")
+
+
 def test_a_bad_log_level_is_one_clear_line(lab):
     one_line(lab, "HELDBY_LOG", "loud", ["info", "error", "accepted"])
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 
@@ -31,6 +32,29 @@ def test_heldby_run_says_why_a_program_cannot_run(lab):
         file.write("text\n")
     refused = lab.run([lab.heldby, "run", "--", plain_file])
     check(refused.status == 126 and plain_file in refused.err, f"{refused.status}: {refused.err}")
+
+
+def test_heldby_run_refuses_a_program_that_a_sanitizer_owns_and_none_that_only_names_one(lab):
+    with open(lab.path("empty.cc"), "w", encoding="ascii") as file:
+        file.write('#include <cstdio>\nint main() { std::puts("libasan.so.8"); }\n')
+    plain = lab.compile(lab.path("empty.cc"), "names_one")
+    done = lab.run([lab.heldby, "run", "--", plain])
+    check((done.status, done.out) == (0, "libasan.so.8\n"), f"{done.status}: {done.out}{done.err}")
+    for sanitizer in ("address", "thread"):
+        owned = lab.compile(lab.path("empty.cc"), "owned", f"-fsanitize={sanitizer}")
+        refused = lab.run([lab.heldby, "run", "--", owned])
+        check(refused.status == 1 and "sanitizer" in refused.err and refused.out == "",
+              f"{sanitizer}: {refused.status}: {refused.out}{refused.err}")
+
+
+def test_heldby_run_refuses_a_folder_that_ld_preload_cannot_name(lab):
+    for name in ("with space", "with:colon"):
+        shutil.copytree(os.path.join(lab.build, "lib"), lab.path(f"{name}/lib"), symlinks=True,
+                        ignore=lambda folder, names: [n for n in names if not n.startswith(("libheldby", "heldby-"))])
+        os.mkdir(lab.path(f"{name}/bin"))
+        shutil.copy2(lab.heldby, lab.path(f"{name}/bin/heldby"))
+        done = lab.run([lab.path(f"{name}/bin/heldby"), "run", "--", "/bin/true"])
+        check(done.status != 0 and name in done.err and "accepted" in done.err, f"{name}: {done.status}: {done.err}")
 
 
 def test_heldby_run_names_wrong_usage(lab):

@@ -124,6 +124,25 @@ def test_every_stack_of_code_compiled_in_any_way_is_libgccs(lab):
     check_stacks(lab, "thrower", at_least=1000, may_be_absent=2)
 
 
+def test_libraries_come_and_go_and_throw_for_a_minute_while_profiles_are_fetched(lab):
+    plugin = lab.compile("throwing_plugin.cc", "throwing_plugin.so", "-shared", "-fPIC")
+    program = lab.compile("dl_storm.cc", "dl_storm", "-pthread", "-ldl")
+    process = lab.start([program, plugin, 60], env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_SAMPLE_BYTES=1))
+    address = lab.served_address(process.pid)
+    fetched = 0
+    while process.popen.poll() is None:
+        try:
+            status, body = lab.fetch(address + "/debug/pprof/heap")
+        except OSError:
+            break  # it ends
+        check(status == 200 and len(body) > 100, f"status {status}, {len(body)} bytes")
+        fetched += 1
+    done = process.wait(120)
+    check(done.status == 0 and done.err == "", f"ended with {done.status}: {done.out}{done.err}")
+    check(int(done.out) > 100 and fetched > 20, f"{done.out.strip()} loads, {fetched} profiles: too few to show anything")
+    print(f"{done.out.strip()} times loaded, thrown five times, unloaded; {fetched} profiles")
+
+
 def test_gdb_names_the_same_frames(lab):
     program = lab.compile("shows_its_stack.cc", "shows_its_stack", "-O2", "-fomit-frame-pointer", "-pthread",
                           f"-I{lab.source}/lib", os.path.join(lab.build, "lib", "core", "libheldby_core_tables.a"))

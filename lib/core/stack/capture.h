@@ -31,8 +31,16 @@ struct Registers {
   bool fp_known = true;  // false: nobody could tell, as in /proc/self/task/TID/syscall
 };
 
-/// The module of the code at `pc`, as Stack::modules names it; 0: none.
-std::uint16_t ModuleTagAt(std::uintptr_t pc);
+/// A module as Stack::modules names it.
+struct ModuleRange {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+  std::uint16_t tag;
+};
+
+/// The module of the code at `pc` now. False: none, or it cannot be told. A system call; for
+/// any address, whoever may be unloading what is there.
+bool DescribeModuleAt(std::uintptr_t pc, ModuleRange* range);
 
 /// Captures the calling stack beginning with the frame whose code `first` is the return address
 /// into (what __builtin_return_address(0) says in the hook), so that frames of ours never show.
@@ -51,5 +59,11 @@ void CaptureInterrupted(const void* ucontext, Stack* stack);
 /// lock, so that no code is unloaded under the walk: not for hot paths, not for signal
 /// handlers.
 void CaptureParked(const Registers& registers, Stack* stack);
+
+struct UnwindCounters {
+  std::uint64_t rules_read_total;  // rows that neither cache had: about a microsecond each
+  std::uint64_t cache_bytes;       // all the memory that walks ever use, for all modules
+};
+UnwindCounters ReadUnwindCounters();
 
 }  // namespace heldby::core

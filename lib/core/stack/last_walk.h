@@ -19,6 +19,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/stack/rule_cache.h"
@@ -27,6 +28,8 @@ namespace heldby::core {
 
 class LastWalk {
  public:
+  static constexpr std::size_t kBytes = 64 * 4096;  // of all slots together
+
   LastWalk();
   ~LastWalk();
   LastWalk(const LastWalk&) = delete;
@@ -60,7 +63,7 @@ class LastWalk {
     std::uint8_t frames_count;
     Frame frames[2][kFrames];
   };
-  static_assert(sizeof(Slot) == 4096);
+  static_assert(sizeof(Slot) == kBytes / kSlots);
   static Slot slots[kSlots];
 
   // 20 bits: enough to order the frames of 8 MiB of stack. Beyond it a rule is looked for at

@@ -2,6 +2,9 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
@@ -31,9 +34,19 @@ struct Note {
   std::uint64_t id[2];  // a SHA-1 has 20 bytes, a "fast" build id of lld's 8
 };
 
-bool Readable(const Module& module, std::uint64_t offset, std::uint64_t size) {
-  const auto span = static_cast<std::uint64_t>(module.end - module.begin);
-  return offset <= span && size <= span - offset;
+// The first page, in place or a copy. All that is looked at: linkers put headers and notes
+// there.
+struct FirstPage {
+  const std::uint8_t* bytes;
+  std::uint64_t size;  // 0: the module is smaller than a page
+
+  bool Has(std::uint64_t offset, std::uint64_t length) const {
+    return offset <= size && length <= size - offset;
+  }
+};
+
+std::uint64_t FirstPageBytes(const Module& module) {
+  return module.end - module.begin >= static_cast<std::ptrdiff_t>(kPage) ? kPage : 0;
 }
 
 bool IsBuildId(const Note& note) {
@@ -42,12 +55,10 @@ bool IsBuildId(const Note& note) {
          note.header.n_descsz >= sizeof(note.id[0]);
 }
 
-// Only what lies in the first page, where linkers put it, and which holds the ELF header, so it
-// is mapped and readable.
-std::uint64_t FindNote(const Module& module) {
+std::uint64_t FindNote(const FirstPage& page) {
   Elf64_Ehdr elf;
-  if (!Readable(module, 0, kPage)) return 0;
-  __builtin_memcpy(&elf, module.begin, sizeof(elf));
+  if (!page.Has(0, kPage)) return 0;
+  __builtin_memcpy(&elf, page.bytes, sizeof(elf));
   if (__builtin_memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_phoff > kPage ||
       elf.e_phentsize != sizeof(Elf64_Phdr) ||
       elf.e_phnum > (kPage - elf.e_phoff) / sizeof(Elf64_Phdr)) {
@@ -57,7 +68,7 @@ std::uint64_t FindNote(const Module& module) {
   bool base_known = false;
   for (unsigned i = 0; i < elf.e_phnum; ++i) {
     Elf64_Phdr header;
-    __builtin_memcpy(&header, module.begin + elf.e_phoff + i * sizeof(header), sizeof(header));
+    __builtin_memcpy(&header, page.bytes + elf.e_phoff + i * sizeof(header), sizeof(header));
     if (header.p_type == PT_LOAD && !base_known) {
       base = header.p_vaddr & ~(kPage - 1);
       base_known = true;
@@ -67,7 +78,7 @@ std::uint64_t FindNote(const Module& module) {
     const std::uint64_t end = at + header.p_memsz;
     while (at < end && at % 4 == 0 && at <= kPage - sizeof(Note)) {
       Note note;
-      __builtin_memcpy(&note, module.begin + at, sizeof(note));
+      __builtin_memcpy(&note, page.bytes + at, sizeof(note));
       if (IsBuildId(note)) return at;
       const auto padded = [](std::uint64_t size) { return (size + 3) & ~std::uint64_t{3}; };
       at += sizeof(note.header) + padded(note.header.n_namesz) + padded(note.header.n_descsz);
@@ -83,16 +94,39 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t word) {
 }
 
 // Behind the program headers, where a build id would be.
-std::uint64_t HashWithoutBuildId(const Module& module, std::uint64_t hash) {
-  constexpr std::ptrdiff_t kBegin = 0x200;
-  constexpr std::ptrdiff_t kEnd = 0x400;
-  if (!Readable(module, 0, kEnd)) return hash;
-  for (std::ptrdiff_t at = kBegin; at < kEnd; at += 8) {
+std::uint64_t HashWithoutBuildId(const FirstPage& page, std::uint64_t hash) {
+  constexpr std::uint64_t kBegin = 0x200;
+  constexpr std::uint64_t kEnd = 0x400;
+  if (!page.Has(0, kEnd)) return hash;
+  for (std::uint64_t at = kBegin; at < kEnd; at += 8) {
     std::uint64_t word;
-    __builtin_memcpy(&word, module.begin + at, sizeof(word));
+    __builtin_memcpy(&word, page.bytes + at, sizeof(word));
     hash = Mix(hash, word);
   }
   return hash;
+}
+
+std::uint64_t HashOf(const FirstPage& page, std::uintptr_t where) {
+  std::atomic<std::uint64_t>& place = places[where * kFactor >> 58];
+  const std::uint64_t remembered = place.load(std::memory_order_relaxed);
+  std::uint64_t at = remembered >> 16 == where ? (remembered & 0xffff) * 4 : 0;
+  Note note;
+  const auto read = [&] {
+    if (at == 0 || !page.Has(at, sizeof(note))) return false;
+    __builtin_memcpy(&note, page.bytes + at, sizeof(note));
+    return IsBuildId(note);
+  };
+  if (!read()) {
+    at = FindNote(page);
+    if (!read()) return HashWithoutBuildId(page, where) | 1;
+    place.store(where << 16 | at / 4, std::memory_order_relaxed);
+  }
+  if (note.header.n_descsz < sizeof(note.id)) note.id[1] = 0;
+  return Mix(Mix(where * kFactor, note.id[0]), note.id[1]) | 1;
+}
+
+std::uintptr_t PlaceOf(const Module& module) {
+  return reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
 }
 
 }  // namespace
@@ -110,28 +144,32 @@ bool FindModule(std::uintptr_t pc, Module* module) {
 }
 
 std::uint64_t Hash(const Module& module) {
-  const auto where = reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
-  std::atomic<std::uint64_t>& place = places[where * kFactor >> 58];
-  const std::uint64_t remembered = place.load(std::memory_order_relaxed);
-  std::uint64_t at = remembered >> 16 == where ? (remembered & 0xffff) * 4 : 0;
-  Note note;
-  const auto read = [&] {
-    if (at == 0 || !Readable(module, at, sizeof(note))) return false;
-    __builtin_memcpy(&note, module.begin + at, sizeof(note));
-    return IsBuildId(note);
-  };
-  if (!read()) {
-    at = FindNote(module);
-    if (!read()) return HashWithoutBuildId(module, where) | 1;
-    place.store(where << 16 | at / 4, std::memory_order_relaxed);
-  }
-  if (note.header.n_descsz < sizeof(note.id)) note.id[1] = 0;
-  return Mix(Mix(where * kFactor, note.id[0]), note.id[1]) | 1;
+  return HashOf({module.begin, FirstPageBytes(module)}, PlaceOf(module));
 }
 
-std::uint16_t ModuleTagAt(std::uintptr_t pc) {
+std::uint64_t HashOfOther(const Module& module) {
+  std::uint8_t copy[kPage];
+  const FirstPage page = {copy, FirstPageBytes(module)};
+  if (page.size != 0) {
+    const int kept = errno;
+    const iovec local = {copy, sizeof(copy)};
+    const iovec remote = {const_cast<std::uint8_t*>(module.begin), sizeof(copy)};
+    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    errno = kept;
+    if (got != static_cast<ssize_t>(sizeof(copy))) return 0;
+  }
+  return HashOf(page, PlaceOf(module));
+}
+
+bool DescribeModuleAt(std::uintptr_t pc, ModuleRange* range) {
   Module module;
-  return FindModule(pc, &module) ? ModuleTag(Hash(module)) : std::uint16_t{0};
+  if (!FindModule(pc, &module)) return false;
+  const std::uint64_t hash = HashOfOther(module);
+  if (hash == 0) return false;
+  *range = {.begin = reinterpret_cast<std::uintptr_t>(module.begin),
+            .end = reinterpret_cast<std::uintptr_t>(module.end),
+            .tag = ModuleTag(hash)};
+  return true;
 }
 
 }  // namespace heldby::core

@@ -3,6 +3,7 @@
 namespace heldby::core {
 
 void RuleCache::Remember(std::uint64_t key, RuleWord word) {
+  read_total_.fetch_add(1, std::memory_order_relaxed);
   if (word == 0) return;
   Group& group = groups_[key % kGroups];
   // Bits of the key that did not choose the group choose the victim: as good as random, and the

@@ -61,8 +61,11 @@ class RuleCache {
     return 0;
   }
 
-  /// In place of any other of its group once that is full.
+  /// A rule that was just read, in place of any other of its group once that is full; 0 is only
+  /// counted.
   void Remember(std::uint64_t key, RuleWord word);
+
+  std::uint64_t read_total() const { return read_total_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr std::uint64_t kWays = 4;
@@ -75,6 +78,7 @@ class RuleCache {
     Entry entries[kWays];
   };
   Group groups_[kGroups] = {};
+  std::atomic<std::uint64_t> read_total_{0};
 };
 
 }  // namespace heldby::core

@@ -107,6 +107,11 @@ void CaptureInterrupted(const void* ucontext, Stack* stack) {
   Capture<StackMemory>(there, /*leaf=*/true, /*first=*/0, stack);
 }
 
+UnwindCounters ReadUnwindCounters() {
+  return {.rules_read_total = rule_cache.read_total(),
+          .cache_bytes = sizeof(rule_cache) + LastWalk::kBytes};
+}
+
 void CaptureParked(const Registers& registers, Stack* stack) {
   struct Job {
     RegisterFile at;

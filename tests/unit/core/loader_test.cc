@@ -1,0 +1,71 @@
+// Walks while libraries come and go: one thread loads, calls, catches and unloads; others take
+// their own stacks, and that thread's without asking it.
+#include <dlfcn.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "comparison.h"
+
+namespace heldby::core {
+namespace {
+
+// Where the loading thread last was, in code of a library that may be gone by now.
+std::atomic<std::uintptr_t> last_pc{0};
+std::atomic<std::uintptr_t> last_sp{0};
+std::atomic<std::uintptr_t> last_fp{0};
+
+void InPlugin() {
+  ExpectTheSameStack();
+  last_pc.store(reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)),
+                std::memory_order_relaxed);
+  last_fp.store(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),
+                std::memory_order_relaxed);
+  last_sp.store(reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) + 16,
+                std::memory_order_relaxed);
+}
+
+TEST(CaptureStack, AgreesWithLibgccWhileLibrariesComeAndGoAndThrow) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (int i = 0; i < 2; ++i) {
+    others.emplace_back([&] {
+      while (!stop.load(std::memory_order_relaxed)) ExpectTheSameStack();
+    });
+  }
+  others.emplace_back([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      Stack stack;
+      CaptureParked({.pc = last_pc.load(std::memory_order_relaxed),
+                     .sp = last_sp.load(std::memory_order_relaxed),
+                     .fp = last_fp.load(std::memory_order_relaxed)},
+                    &stack);
+      EXPECT_GE(stack.depth, 1);
+    }
+  });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+  int loads = 0;
+  int caught = 0;
+  for (; std::chrono::steady_clock::now() < end; ++loads) {
+    void* library = dlopen(HELDBY_UNWIND_PLUGIN, RTLD_NOW);
+    ASSERT_NE(library, nullptr) << dlerror();
+    auto* call = reinterpret_cast<void (*)(void (*)())>(dlsym(library, "CallAndThrow"));
+    ASSERT_NE(call, nullptr);
+    try {
+      call(&InPlugin);
+    } catch (const std::runtime_error&) {
+      ++caught;
+    }
+    ASSERT_EQ(dlclose(library), 0);
+  }
+  stop = true;
+  for (std::thread& other : others) other.join();
+  EXPECT_GT(loads, 20);
+  EXPECT_EQ(caught, loads);
+}
+
+}  // namespace
+}  // namespace heldby::core
