@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const Rule rule = FindRule(module, pc, {frame_pointer, 7, 16});
       std::uint64_t result = 0;
       for (const Bytes& expression : {rule.cfa_expression, rule.frame_expression}) {
-        if (expression.size != 0) (void)Evaluate(expression, input, &result);
+        if (expression.size != 0) (void)Evaluate(expression, input, nullptr, &result);
       }
     }
   }

@@ -23,8 +23,12 @@ struct ThreadSlot {
   std::uint64_t mean_bytes;      // the distance the countdown was drawn with; 0: none was
   std::uint32_t self_depth;      // > 0: inside the profiler; nothing is sampled
   std::uint32_t ends_in_sample;  // 0: the countdown ends in a check of the settings only
-  std::uintptr_t stack_low;      // pages of this thread's stack known to be readable:
-  std::uintptr_t stack_high;     // [stack_low, stack_high)
+  // Of the thread's own stack, which cannot vanish: loads that end at stack_high or less than
+  // stack_reach below it are safe. See core/stack/stack_memory.h.
+  std::uintptr_t stack_high;
+  std::uintptr_t stack_reach;
+  std::uintptr_t foreign_page;  // of the last stack found not to be this one
+  std::uint32_t stack_kind;     // 0: not looked at yet; 1: the main thread's; 2: another's
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

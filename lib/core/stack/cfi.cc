@@ -75,7 +75,10 @@ class Interpreter {
     }
   }
   void Lost(std::uint64_t reg) {
-    if (reg == registers_.frame_pointer) row_.frame_lost = true;
+    if (reg == registers_.frame_pointer) {
+      row_.frame_lost = true;
+      row_.rule.frame_expression = {};
+    }
     if (reg == registers_.return_address) row_.return_elsewhere = true;
   }
   void Restore(std::uint64_t reg) {
@@ -136,8 +139,11 @@ class Interpreter {
         return true;
       case 0x07:  // undefined
         reg = reader.Uleb();
-        if (reg == registers_.return_address) row_.return_undefined = true;
-        if (reg == registers_.frame_pointer) row_.frame_lost = true;
+        if (reg == registers_.return_address) {
+          row_.return_undefined = true;
+        } else {
+          Lost(reg);
+        }
         return true;
       case 0x08:  // same_value
         if (reader.Uleb() == registers_.frame_pointer) {
@@ -229,15 +235,26 @@ Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& regis
     rule.kind = kind;
     return rule;
   };
-  if (entry.signal_frame) return rule_of(Rule::Kind::kSignalFrame);
-  if (entry.return_register != registers.return_address) return {};
   Row row;
-  if (!Interpreter(entry, registers, pc).Run(&row)) return {};
+  const bool understood = entry.return_register == registers.return_address &&
+                          Interpreter(entry, registers, pc).Run(&row);
+  // The trampolines that the kernel's frame returns to give every register by expressions; a
+  // frame that is only marked as one has an ordinary row.
+  if (entry.signal_frame && (!understood || row.rule.kind == Rule::Kind::kExpression)) {
+    return rule_of(Rule::Kind::kSignalFrame);
+  }
+  if (!understood) return rule_of(Rule::Kind::kInexpressible);
   if (row.return_undefined) return rule_of(Rule::Kind::kEnd);
-  if (row.return_elsewhere || row.return_offset != -8) return {};
+  if (row.return_elsewhere || row.return_offset != -8 ||
+      row.rule.kind == Rule::Kind::kUnknown) {
+    return rule_of(Rule::Kind::kInexpressible);
+  }
   Rule rule = row.rule;
+  rule.exact_above = entry.signal_frame;
   if (row.frame_saved) rule.frame_saved_at = static_cast<std::int32_t>(row.frame_offset);
-  if (row.frame_lost || (row.frame_saved && rule.frame_saved_at != row.frame_offset)) {
+  // Saved at the CFA itself is nowhere a frame keeps anything, and 0 says "unchanged".
+  if (row.frame_lost ||
+      (row.frame_saved && (rule.frame_saved_at != row.frame_offset || row.frame_offset == 0))) {
     rule.frame_saved_at = Rule::kFrameLost;
   }
   return rule;

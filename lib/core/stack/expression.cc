@@ -7,8 +7,10 @@ namespace {
 
 class Machine {
  public:
-  Machine(const Bytes& code, const ExpressionInput& input)
-      : at_(code.begin), end_(code.begin + code.size), input_(input) {}
+  Machine(const Bytes& code, const ExpressionInput& input, const std::uint64_t* pushed)
+      : at_(code.begin), end_(code.begin + code.size), input_(input) {
+    if (pushed != nullptr) Push(*pushed);
+  }
 
   bool Run(std::uint64_t* result) {
     for (int steps = 0; at_ < end_; ++steps) {
@@ -120,8 +122,9 @@ class Machine {
 
 }  // namespace
 
-bool Evaluate(const Bytes& expression, const ExpressionInput& input, std::uint64_t* result) {
-  return Machine(expression, input).Run(result);
+bool Evaluate(const Bytes& expression, const ExpressionInput& input,
+              const std::uint64_t* pushed, std::uint64_t* result) {
+  return Machine(expression, input, pushed).Run(result);
 }
 
 }  // namespace heldby::core

@@ -22,6 +22,9 @@ struct ExpressionInput {
   void* context;
 };
 
-bool Evaluate(const Bytes& expression, const ExpressionInput& input, std::uint64_t* result);
+/// `pushed`: what is on the stack when it begins, as the CFA is for a register's rule; nullptr:
+/// nothing.
+bool Evaluate(const Bytes& expression, const ExpressionInput& input,
+              const std::uint64_t* pushed, std::uint64_t* result);
 
 }  // namespace heldby::core

@@ -20,8 +20,8 @@ constexpr std::size_t kPage = 4096;
 // Every capture asks for the identity of each module it passes, so it may cost a few
 // nanoseconds. Where in the module the build id lies is remembered, not the build id: the bytes
 // are read anew each time, and with them the note's header, which must still be there. So an
-// object that took the place of another is never mistaken for it, however it came there, and
-// nobody has to watch dlclose.
+// object that took the place of another is not mistaken for it, however it came there, and
+// nobody has to watch dlclose. (One without a build id may be: IsCertain.)
 //
 // A word: address of .eh_frame_hdr << 16 | offset of the note / 4. One word, so that no reader
 // sees half of it.
@@ -34,11 +34,13 @@ struct Note {
   std::uint64_t id[2];  // a SHA-1 has 20 bytes, a "fast" build id of lld's 8
 };
 
-// The first page, in place or a copy. All that is looked at: linkers put headers and notes
-// there.
+// What is looked at, in place or a copy: the first page, where linkers put headers and notes,
+// and the beginning of .eh_frame_hdr, which lists where functions are.
 struct FirstPage {
   const std::uint8_t* bytes;
   std::uint64_t size;  // 0: the module is smaller than a page
+  const std::uint8_t* table;
+  std::uint64_t table_size;
 
   bool Has(std::uint64_t offset, std::uint64_t length) const {
     return offset <= size && length <= size - offset;
@@ -93,16 +95,17 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t word) {
   return hash ^ (hash >> 32);
 }
 
-// Behind the program headers, where a build id would be.
+// Behind the program headers, where a build id would be, and the places of the first functions.
 std::uint64_t HashWithoutBuildId(const FirstPage& page, std::uint64_t hash) {
-  constexpr std::uint64_t kBegin = 0x200;
-  constexpr std::uint64_t kEnd = 0x400;
-  if (!page.Has(0, kEnd)) return hash;
-  for (std::uint64_t at = kBegin; at < kEnd; at += 8) {
-    std::uint64_t word;
-    __builtin_memcpy(&word, page.bytes + at, sizeof(word));
-    hash = Mix(hash, word);
-  }
+  const auto mix = [&hash](const std::uint8_t* bytes, std::uint64_t size) {
+    for (std::uint64_t at = 0; at + 8 <= size; at += 8) {
+      std::uint64_t word;
+      __builtin_memcpy(&word, bytes + at, sizeof(word));
+      hash = Mix(hash, word);
+    }
+  };
+  if (page.Has(0x200, 0x200)) mix(page.bytes + 0x200, 0x200);
+  mix(page.table, page.table_size);
   return hash;
 }
 
@@ -118,7 +121,7 @@ std::uint64_t HashOf(const FirstPage& page, std::uintptr_t where) {
   };
   if (!read()) {
     at = FindNote(page);
-    if (!read()) return HashWithoutBuildId(page, where) | 1;
+    if (!read()) return (HashWithoutBuildId(page, where) & ~std::uint64_t{1}) | 2;  // uncertain
     place.store(where << 16 | at / 4, std::memory_order_relaxed);
   }
   if (note.header.n_descsz < sizeof(note.id)) note.id[1] = 0;
@@ -127,6 +130,14 @@ std::uint64_t HashOf(const FirstPage& page, std::uintptr_t where) {
 
 std::uintptr_t PlaceOf(const Module& module) {
   return reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
+}
+
+constexpr std::ptrdiff_t kTableBytes = 512;
+
+FirstPage FirstPageOf(const Module& module) {
+  const std::ptrdiff_t left = module.end - module.eh_frame_hdr;
+  return {module.begin, FirstPageBytes(module), module.eh_frame_hdr,
+          static_cast<std::uint64_t>(left < kTableBytes ? left : kTableBytes)};
 }
 
 }  // namespace
@@ -144,20 +155,21 @@ bool FindModule(std::uintptr_t pc, Module* module) {
 }
 
 std::uint64_t Hash(const Module& module) {
-  return HashOf({module.begin, FirstPageBytes(module)}, PlaceOf(module));
+  return HashOf(FirstPageOf(module), PlaceOf(module));
 }
 
 std::uint64_t HashOfOther(const Module& module) {
-  std::uint8_t copy[kPage];
-  const FirstPage page = {copy, FirstPageBytes(module)};
-  if (page.size != 0) {
-    const int kept = errno;
-    const iovec local = {copy, sizeof(copy)};
-    const iovec remote = {const_cast<std::uint8_t*>(module.begin), sizeof(copy)};
-    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-    errno = kept;
-    if (got != static_cast<ssize_t>(sizeof(copy))) return 0;
-  }
+  std::uint8_t copy[kPage + kTableBytes];
+  FirstPage page = FirstPageOf(module);
+  const int kept = errno;
+  const iovec local = {copy, page.size + page.table_size};
+  const iovec remote[] = {{const_cast<std::uint8_t*>(page.bytes), page.size},
+                          {const_cast<std::uint8_t*>(page.table), page.table_size}};
+  const ssize_t got = process_vm_readv(getpid(), &local, 1, remote, 2, 0);
+  errno = kept;
+  if (got != static_cast<ssize_t>(local.iov_len)) return 0;
+  page.bytes = copy;
+  page.table = copy + page.size;
   return HashOf(page, PlaceOf(module));
 }
 

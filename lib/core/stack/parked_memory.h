@@ -20,8 +20,6 @@ class ParkedMemory {
  public:
   explicit ParkedMemory(std::uintptr_t) {}
 
-  void Distrust() {}  // nothing is ever trusted
-
   bool Load(std::uintptr_t address, std::uint64_t* value) {
     if (address - begin_ > size_ || size_ - (address - begin_) < sizeof(*value)) {
       if (!Fill(address)) return false;

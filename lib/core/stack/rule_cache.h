@@ -27,7 +27,8 @@ inline constexpr int kRuleWordBits = 44;
 /// 0: the rule does not fit.
 constexpr RuleWord PackRule(const Rule& rule) {
   if (rule.kind == Rule::Kind::kExpression || rule.kind == Rule::Kind::kOtherPlus ||
-      rule.frame_expression.size != 0 || rule.cfa_offset < 0 || rule.cfa_offset >= 1 << 24 ||
+      rule.exact_above || rule.frame_expression.size != 0 || rule.cfa_offset < 0 ||
+      rule.cfa_offset >= 1 << 24 ||
       rule.frame_saved_at != static_cast<std::int16_t>(rule.frame_saved_at)) {
     return 0;
   }
@@ -47,8 +48,10 @@ class RuleCache {
  public:
   constexpr RuleCache() = default;
 
-  static std::uint64_t KeyOf(std::uint64_t module_hash, std::uintptr_t pc) {
-    const std::uint64_t mixed = (pc ^ module_hash) * 0xff51afd7ed558ccdu;
+  /// `exact`: pc is an instruction, not the inside of a call; what ends a walk there differs.
+  static std::uint64_t KeyOf(std::uint64_t module_hash, std::uintptr_t pc, bool exact) {
+    const std::uint64_t mixed =
+        (pc ^ module_hash ^ std::uint64_t{exact} << 63) * 0xff51afd7ed558ccdu;
     return mixed ^ (mixed >> 32);
   }
 

@@ -1,11 +1,24 @@
 // core/stack/stack_memory.h - loads from a stack that cannot fault.
 //
-// A rule may be wrong, a frame pointer garbage, a stack a fiber's whose neighbour is unmapped.
-// So an address is loaded only from pages known to be readable: pages are asked for once per
-// thread, one system call each, and remembered as one range around the current stack. A thread
-// that stays on its stack asks no more.
+// A rule may be wrong, a frame pointer garbage, a stack a fiber's that is unmapped and mapped
+// anew in another size. So an address is loaded only from pages known to be readable, in one of
+// two ways:
 //
-// Threads  for the calling thread.   Signals  safe.   Allocates  never.   errno kept.
+//   own     the stack that the kernel or glibc gave this thread. It ends where the thread's
+//   control
+//           block is (glibc puts that at the top of every thread's stack, one that the program
+//           brought, too), or, for the main thread, where the process was started. What lies
+//           readable without a gap between the stack pointer and there is that stack, and stays
+//           as long as the thread: remembered in the thread slot, asked for once.
+//   other   fibers, alternate signal stacks, wherever a wrong rule leads: pages asked for in
+//   this
+//           walk, forgotten with it.
+//
+// Asking is a system call a page. A thread that stays on its own stack makes none.
+//
+// Threads  for the calling thread.   Signals  safe: a handler's walk can only make the
+// remembered
+//          part larger, by one word.   Allocates  never.   errno kept.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +33,13 @@ bool PageIsReadable(std::uintptr_t address);
 
 class StackMemory {
  public:
-  explicit StackMemory(std::uintptr_t stack_pointer) { Begin(stack_pointer); }
-
-  /// From now on every page is asked for anew: the walk goes by a guess, and what was readable
-  /// once (a fiber's stack, unmapped since, another in its place) may lie where guesses lead.
-  void Distrust() { trusted_ = false; }
+  explicit StackMemory(std::uintptr_t stack_pointer) {
+    if (!IsOwn(stack_pointer & ~std::uintptr_t{7})) Join(stack_pointer);
+  }
 
   bool Load(std::uintptr_t address, std::uint64_t* value) {
-    if (!trusted_) [[unlikely]] {
-      if (!ReadableNow(address)) return false;
-    } else if (address < thread_slot.stack_low ||
-               address + sizeof(*value) > thread_slot.stack_high) [[unlikely]] {
-      if (!Extend(address)) return false;
+    if (!IsOwn(address) && !IsAsked(address)) [[unlikely]] {
+      if (!Ask(address)) return false;
     }
     std::memcpy(value, reinterpret_cast<const void*>(address), sizeof(*value));
     return true;
@@ -39,51 +47,63 @@ class StackMemory {
 
  private:
   static constexpr std::uintptr_t kPage = 4096;
-  static constexpr std::uintptr_t kReach = 64 * kPage;  // frames are rarely larger than that
-
-  static bool ReadableNow(std::uintptr_t address) {
-    return address % sizeof(std::uint64_t) == 0 && address >= kPage &&
-           PageIsReadable(PageOf(address));
-  }
+  static constexpr std::uintptr_t kMaxOwnBytes = 64 << 20;
 
   static std::uintptr_t PageOf(std::uintptr_t address) { return address & ~(kPage - 1); }
 
-  // Nothing is known of the stack pointer's own page either: the code that a signal interrupted
-  // may have run out of its stack.
-  static void Begin(std::uintptr_t stack_pointer) {
+  // By one subtraction, so that no address overflows: high - 8 is 0, low is reach - 1, and
+  // everything else more than that.
+  static bool IsOwn(std::uintptr_t address) {
+    return thread_slot.stack_high - sizeof(std::uint64_t) - address < thread_slot.stack_reach;
+  }
+  bool IsAsked(std::uintptr_t address) const {
+    return asked_high_ - sizeof(std::uint64_t) - address < asked_reach_;
+  }
+
+  static std::uintptr_t ReachFrom(std::uintptr_t low, std::uintptr_t high) {
+    return high - low - sizeof(std::uint64_t) + 1;
+  }
+
+  /// One past the last page of the thread's own stack. In stack_memory.cc.
+  static std::uintptr_t OwnEnd();
+
+  // Is this the own stack, deeper than ever? It is, if nothing lies between.
+  static void Join(std::uintptr_t stack_pointer) {
+    const std::uintptr_t end = OwnEnd();
     const std::uintptr_t page = PageOf(stack_pointer);
-    if (page >= thread_slot.stack_low && page < thread_slot.stack_high) return;
-    std::uintptr_t low = thread_slot.stack_low;
-    if (page < low && low - page <= kReach) {
-      // Deeper than ever on what may be the same stack: it is, if nothing lies between.
-      while (low > page && PageIsReadable(low - kPage)) low -= kPage;
-      if (low == page) {
-        thread_slot.stack_low = page;
+    if (page >= end || end - page > kMaxOwnBytes || page == thread_slot.foreign_page) return;
+    const std::uintptr_t known = thread_slot.stack_reach != 0
+                                     ? end - thread_slot.stack_reach - sizeof(std::uint64_t) + 1
+                                     : end;
+    for (std::uintptr_t at = page; at < known; at += kPage) {
+      if (!PageIsReadable(at)) {
+        thread_slot.foreign_page = page;
         return;
       }
     }
-    thread_slot.stack_low = thread_slot.stack_high = page;
+    thread_slot.stack_high = end;
+    thread_slot.stack_reach = ReachFrom(page, end);
   }
 
-  static bool Extend(std::uintptr_t address) {
-    const std::uintptr_t last = PageOf(address + sizeof(std::uint64_t) - 1);
-    if (address % sizeof(std::uint64_t) != 0 || address < kPage || last < address - kPage) {
+  bool Ask(std::uintptr_t address) {
+    const std::uintptr_t page = PageOf(address);
+    if (address % sizeof(std::uint64_t) != 0 || page == 0 || !PageIsReadable(page))
       return false;
+    const std::uintptr_t low = asked_high_ - asked_reach_ - sizeof(std::uint64_t) + 1;
+    if (asked_reach_ != 0 && page == asked_high_) {
+      asked_high_ += kPage;
+      asked_reach_ += kPage;
+    } else if (asked_reach_ != 0 && page + kPage == low) {
+      asked_reach_ += kPage;
+    } else {
+      asked_high_ = page + kPage;
+      asked_reach_ = ReachFrom(page, asked_high_);
     }
-    if (address >= thread_slot.stack_low && last - thread_slot.stack_high < kReach) {
-      while (thread_slot.stack_high <= last && PageIsReadable(thread_slot.stack_high)) {
-        thread_slot.stack_high += kPage;
-      }
-      if (thread_slot.stack_high > last) return true;
-    }
-    // Another stack: behind a signal frame on an alternate one, beyond a guard page.
-    if (!PageIsReadable(last)) return false;
-    thread_slot.stack_low = last;
-    thread_slot.stack_high = last + kPage;
     return true;
   }
 
-  bool trusted_ = true;
+  std::uintptr_t asked_high_ = 0;  // as stack_high and stack_reach, of this walk
+  std::uintptr_t asked_reach_ = 0;
 };
 
 }  // namespace heldby::core

@@ -65,6 +65,24 @@ void Capture(const RegisterFile& at, bool leaf, std::uintptr_t first, Stack* sta
 
 }  // namespace
 
+bool CallEndsAt(const Module& module, std::uintptr_t pc) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(module.begin);
+  if (pc < begin + 8 || pc > reinterpret_cast<std::uintptr_t>(module.end)) return false;
+  std::uint8_t before[8];  // before[8 - n]: the byte n before pc
+  __builtin_memcpy(before, module.begin + (pc - begin) - 8, sizeof(before));
+  if (before[3] == 0xe8) return true;  // call rel32
+  // FF /2, by the addressing that its length implies: register or [register]; disp8 or SIB;
+  // SIB and disp8; disp32 or rip-relative; SIB and disp32.
+  const auto indirect = [&before](int length, int mode, int register_field) {
+    const std::uint8_t modrm = before[8 - length + 1];
+    return before[8 - length] == 0xff && (modrm >> 3 & 7) == 2 && modrm >> 6 == mode &&
+           (register_field < 0 || (modrm & 7) == register_field);
+  };
+  return indirect(2, 3, -1) || indirect(2, 0, -1) || indirect(3, 1, -1) || indirect(3, 0, 4) ||
+         indirect(4, 1, 4) || indirect(6, 2, -1) || indirect(6, 0, 5) || indirect(7, 2, 4) ||
+         indirect(7, 0, 4);
+}
+
 bool PageIsReadable(std::uintptr_t address) {
   // rt_sigprocmask reads the new mask before it looks at `how`: EFAULT if it cannot, EINVAL if
   // it can. No wrapper of libc's, so errno stays as it is.

@@ -10,12 +10,14 @@
 //           handlers, before constructors, after thread teardown.
 #pragma once
 
+#include <sys/auxv.h>
 #include <ucontext.h>
 
 #include <cstddef>
 #include <cstdint>
 
 #include "core/stack/cfi.h"
+#include "core/stack/eh_frame.h"
 #include "core/stack/expression.h"
 #include "core/stack/last_walk.h"
 #include "core/stack/module.h"
@@ -53,6 +55,9 @@ constexpr int GregOf(int number) {
 }
 
 extern RuleCache rule_cache;
+
+/// True: the instruction before `pc` is a call, as far as its bytes tell.
+bool CallEndsAt(const Module& module, std::uintptr_t pc);
 
 template <typename Memory>
 class Walker {
@@ -104,18 +109,18 @@ class Walker {
         return ByExpression(rule);
       case Rule::Kind::kOtherPlus:
         if (rule.cfa_register == extra_ && extra_known_) {
-          memory_.Distrust();
           return ToCaller(extra_value_ + Offset(rule), rule);
         }
         if (extra_ == kNoRegister) wanted_ = rule.cfa_register;
         return Step::kLost;
       case Rule::Kind::kStackPlus:
       case Rule::Kind::kFramePlus:  // by a frame pointer that nobody knows
+      case Rule::Kind::kInexpressible:
         return Step::kLost;
       case Rule::Kind::kUnknown:
         break;
     }
-    return ByFramePointer();
+    return exact_ ? AtItsFirstInstruction() : ByFramePointer();
   }
 
   static std::uintptr_t Offset(const Rule& rule) {
@@ -132,7 +137,7 @@ class Walker {
     }
     const Recent& recent = recent_[0];
     module_tag_ = ModuleTag(recent.hash);
-    const std::uint64_t key = RuleCache::KeyOf(recent.hash, inside);
+    const std::uint64_t key = RuleCache::KeyOf(recent.hash, inside, exact_);
     RuleWord word = last_.Find(key, sp_);
     if (word == 0) word = rule_cache.Find(key);
     if (word == 0) [[unlikely]]
@@ -148,14 +153,17 @@ class Walker {
   [[gnu::noinline]] RuleWord Read(std::uint64_t key, std::uintptr_t inside, Rule* rule) {
     const Module& module = recent_[0].module;
     *rule = FindRule(module, inside, kRegisters);
-    if (rule->kind == Rule::Kind::kUnknown && !exact_) {
-      // Nobody called from here, but a function begins here: a return address put there by
-      // hand, which ends a makecontext stack.
-      if (FindRule(module, pc_, kRegisters).kind != Rule::Kind::kUnknown) {
+    if (!exact_ && !CallEndsAt(module, pc_)) {
+      // Nobody called from here. Where a function begins, the return address was put there by
+      // hand, which ends a makecontext stack; the byte before belongs to its neighbour.
+      Entry entry;
+      if (ReadEntry(module, pc_, &entry) && entry.pc_begin == pc_) {
+        *rule = {};
         rule->kind = Rule::Kind::kEnd;
       }
     }
-    const RuleWord word = PackRule(*rule);
+    // What cannot be told from its successor for sure is read again each time.
+    const RuleWord word = IsCertain(recent_[0].hash) ? PackRule(*rule) : 0;
     rule_cache.Remember(key, word);
     return word;
   }
@@ -174,6 +182,7 @@ class Walker {
     found.size = static_cast<std::uintptr_t>(found.module.end - found.module.begin);
     found.hash = Hash(found.module);
     recent_[0] = found;
+    if (seen_count_ < kSeen) seen_[seen_count_++] = found.begin;
     return true;
   }
 
@@ -183,11 +192,9 @@ class Walker {
     std::uint64_t return_address = 0;
     if (!memory_.Load(cfa - 8, &return_address)) return Step::kLost;
     std::uint64_t caller_fp = fp_;
-    if (extra_ != kNoRegister) [[unlikely]]
-      FollowExtra(cfa);
     if (rule.frame_expression.size != 0) [[unlikely]] {
       std::uint64_t saved_at = 0;
-      if (!Evaluate(rule.frame_expression, Input(), &saved_at) ||
+      if (!Evaluate(rule.frame_expression, Input(), &cfa, &saved_at) ||
           !memory_.Load(saved_at, &caller_fp)) {
         return Step::kLost;
       }
@@ -199,8 +206,13 @@ class Walker {
       if (!memory_.Load(cfa + offset, &caller_fp)) return Step::kLost;
       fp_known_ = true;
     }
+    if (extra_ != kNoRegister) [[unlikely]]
+      FollowExtra(cfa);
     fp_ = caller_fp;
-    return Arrive(return_address, cfa);
+    const Step step = Arrive(return_address, cfa);
+    if (rule.exact_above) [[unlikely]]
+      exact_ = true;
+    return step;
   }
 
   // Where this frame keeps the caller's value of the extra register: the same question as for
@@ -223,28 +235,53 @@ class Walker {
 
   Step ByExpression(const Rule& rule) {
     std::uint64_t cfa = 0;
-    memory_.Distrust();
-    return Evaluate(rule.cfa_expression, Input(), &cfa) ? ToCaller(cfa, rule) : Step::kLost;
+    return Evaluate(rule.cfa_expression, Input(), nullptr, &cfa) ? ToCaller(cfa, rule)
+                                                                 : Step::kLost;
+  }
+
+  // An instruction was interrupted in code without a row. If it is the first of its function,
+  // or of a PLT entry, what the stack pointer points to is where a call left; otherwise nothing
+  // is known: the frame pointer may still be the caller's, and would step over that.
+  Step AtItsFirstInstruction() {
+    std::uint64_t return_address = 0;
+    if (!memory_.Load(sp_, &return_address) || !IsBehindACall(return_address)) {
+      return Step::kLost;
+    }
+    extra_known_ = extra_known_ && IsSavedByCallees(extra_);
+    return Arrive(return_address, sp_ + 8);
   }
 
   // No row: generated code, hand-written assembly. A chain of frame pointers is believed if it
-  // leads upwards, not far, and to code that belongs to a module.
+  // leads upwards, not far, and to where somebody called. A guess all the same: a function
+  // without a frame of its own is stepped over.
   Step ByFramePointer() {
     std::uint64_t return_address = 0;
     std::uint64_t caller_fp = 0;
-    Module module;
-    if (!fp_known_) return Step::kLost;
-    if (fp_ == 0) return Step::kEnd;  // the psABI's mark of the outermost frame
-    memory_.Distrust();
-    if (fp_ < sp_ || fp_ - sp_ > kMaxGuessedFrameBytes || fp_ % 8 != 0 ||
+    if (!fp_known_ || fp_ < sp_ || fp_ - sp_ > kMaxGuessedFrameBytes || fp_ % 8 != 0 ||
         !memory_.Load(fp_, &caller_fp) || !memory_.Load(fp_ + 8, &return_address) ||
-        !FindModule(return_address - 1, &module)) {
+        !IsBehindACall(return_address)) {
       return Step::kLost;
     }
     const std::uintptr_t caller_sp = fp_ + 16;
     extra_known_ = false;
     fp_ = caller_fp;
     return Arrive(return_address, caller_sp);
+  }
+
+  // Only for modules that cannot go away while this reads them, and a guess may name any: those
+  // that rows led to, whose frames keep them loaded, and the program itself.
+  bool IsBehindACall(std::uintptr_t pc) const {
+    Module module;
+    if (!FindModule(pc - 1, &module)) return false;
+    const auto begin = reinterpret_cast<std::uintptr_t>(module.begin);
+    bool stays = false;
+    for (int i = 0; i < seen_count_; ++i) stays = stays || seen_[i] == begin;
+    if (!stays) {
+      Module program;
+      stays = FindModule(getauxval(AT_PHDR), &program) && program.begin == module.begin;
+    }
+    return stays && FindRule(module, pc - 1, kRegisters).kind != Rule::Kind::kUnknown &&
+           CallEndsAt(module, pc);
   }
 
   // The kernel's frame: rsp points to the ucontext once the handler has returned into the
@@ -321,6 +358,9 @@ class Walker {
   int signal_frames_ = 0;
   std::uint16_t module_tag_ = 0;
   Recent recent_[2];
+  static constexpr int kSeen = 8;
+  int seen_count_ = 0;
+  std::uintptr_t seen_[kSeen];  // where the modules of this walk begin
 };
 
 }  // namespace heldby::core

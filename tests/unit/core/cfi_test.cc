@@ -115,10 +115,10 @@ TEST(Evaluate, ComputesThePltExpression) {
       .read_memory = [](void*, std::uint64_t, std::uint64_t*) { return false; },
       .context = &registers};
   std::uint64_t cfa = 0;
-  ASSERT_TRUE(Evaluate({code, sizeof(code)}, input, &cfa));
+  ASSERT_TRUE(Evaluate({code, sizeof(code)}, input, nullptr, &cfa));
   EXPECT_EQ(cfa, 1008u);
   registers.pc = 0x40001b;
-  ASSERT_TRUE(Evaluate({code, sizeof(code)}, input, &cfa));
+  ASSERT_TRUE(Evaluate({code, sizeof(code)}, input, nullptr, &cfa));
   EXPECT_EQ(cfa, 1016u);
 }
 
@@ -133,7 +133,7 @@ TEST(Evaluate, RandomCodeEndsAndStaysInItsBounds) {
     std::vector<std::uint8_t> code(random() % 40);
     for (auto& byte : code) byte = static_cast<std::uint8_t>(random());
     std::uint64_t result = 0;
-    (void)Evaluate({code.data(), static_cast<std::uint32_t>(code.size())}, input, &result);
+    (void)Evaluate({code.data(), static_cast<std::uint32_t>(code.size())}, input, nullptr, &result);
   }
 }
 
