@@ -48,7 +48,7 @@ constexpr int kMaxDifferences = 20;
 constexpr const char* kKindNames[] = {"allocating", "interrupted"};
 
 struct Counts {
-  std::atomic<long> compared, identical, truncated, longer, different, wrong3, absent;
+  std::atomic<long> compared, identical, truncated, longer, different, wrong3, absent, libgccs;
 };
 Counts counts[2];
 std::atomic<int> differences_told;
@@ -141,7 +141,12 @@ __attribute__((noinline)) void CompareHere(const void* caller) {
   Reference theirs;
   CaptureStack(reinterpret_cast<std::uintptr_t>(caller), &ours);
   _Unwind_Backtrace(&Add, &theirs);
-  Judge(0, ours, theirs);
+  // A walk that missed the frame it was to begin with keeps all of them.
+  if (ours.frames[0] == reinterpret_cast<std::uintptr_t>(caller)) {
+    Judge(0, ours, theirs);
+  } else {
+    ++counts[0].absent;
+  }
   busy = false;
 }
 
@@ -158,8 +163,12 @@ void OnTimer(int, siginfo_t*, void* context) {
   Stack ours;
   Reference theirs;
   CaptureInterrupted(context, &ours);
-  if (!IsInLibgcc(ours.frames[0])) _Unwind_Backtrace(&Add, &theirs);
-  Judge(1, ours, theirs);
+  if (IsInLibgcc(ours.frames[0])) {
+    ++counts[1].libgccs;
+  } else {
+    _Unwind_Backtrace(&Add, &theirs);
+    Judge(1, ours, theirs);
+  }
   errno = kept;
   busy = false;
 }
@@ -221,9 +230,10 @@ __attribute__((destructor)) void Report() {
     const Counts& of = counts[kind];
     char line[4096];
     const int length =
-        snprintf(line, sizeof(line), "stacks %s %s %ld %ld %ld %ld %ld %ld %ld\n", program,
+        snprintf(line, sizeof(line), "stacks %s %s %ld %ld %ld %ld %ld %ld %ld %ld\n", program,
                  kKindNames[kind], of.compared.load(), of.identical.load(), of.truncated.load(),
-                 of.longer.load(), of.different.load(), of.wrong3.load(), of.absent.load());
+                 of.longer.load(), of.different.load(), of.wrong3.load(), of.absent.load(),
+                 of.libgccs.load());
     if (of.compared + of.absent > 0) Append(line, length);
   }
 }

@@ -52,12 +52,13 @@ void CaptureStack(std::uintptr_t first, Stack* stack);
 /// is the interrupted instruction plus one, so that "subtract one" is right for every frame.
 void CaptureInterrupted(const void* ucontext, Stack* stack);
 
-/// The stack of another thread of this process that waits in a system call, or is stopped, at
-/// `registers`. Nothing of it is touched: its stack is read by process_vm_readv, so that a
-/// thread which goes on, or ends, meanwhile gives a wrong or a truncated stack but no fault;
-/// whether it did go on is for the caller to find out afterwards. Takes the dynamic linker's
-/// lock, so that no code is unloaded under the walk: not for hot paths, not for signal
-/// handlers.
+/// The stack of another thread of this process that waits in a system call at `registers`.
+/// Nothing of it is touched: its stack is read by process_vm_readv, so that a thread which goes
+/// on, or ends, meanwhile gives a wrong or a truncated stack but no fault; whether it did go on
+/// is for the caller to find out afterwards. Takes the dynamic linker's lock, so that no code
+/// is unloaded under the walk: not for hot paths, not for signal handlers. (A host with its own
+/// dl_iterate_phdr that locks nothing has to keep its libraries.) While a fork is under way:
+/// one frame, truncated.
 void CaptureParked(const Registers& registers, Stack* stack);
 
 struct UnwindCounters {

@@ -8,9 +8,12 @@
 #endif
 
 #include <link.h>
+#include <pthread.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 
+#include <atomic>
 #include <cstddef>
 
 #include "core/stack/capture.h"
@@ -130,6 +133,37 @@ UnwindCounters ReadUnwindCounters() {
           .cache_bytes = sizeof(rule_cache) + LastWalk::kBytes};
 }
 
+namespace {
+
+// A child that is forked while the dynamic linker's lock is held would find it held for ever.
+// So a fork waits for parked walks, which take microseconds, and none begins while one is under
+// way.
+std::atomic<int> parked_walks{0};
+std::atomic<int> forks_under_way{0};
+
+void BeforeFork() {
+  forks_under_way.fetch_add(1);
+  timespec pause{0, 100'000};
+  for (int i = 0; i < 10'000 && parked_walks.load() != 0; ++i) nanosleep(&pause, nullptr);
+}
+void AfterForkInParent() { forks_under_way.fetch_sub(1); }
+void AfterForkInChild() {
+  parked_walks = 0;
+  forks_under_way = 0;
+}
+
+bool BeginParkedWalk() {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once,
+               [] { pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild); });
+  parked_walks.fetch_add(1);
+  if (forks_under_way.load() == 0) return true;
+  parked_walks.fetch_sub(1);
+  return false;
+}
+
+}  // namespace
+
 void CaptureParked(const Registers& registers, Stack* stack) {
   struct Job {
     RegisterFile at;
@@ -139,6 +173,11 @@ void CaptureParked(const Registers& registers, Stack* stack) {
   job.at.known = 1 << kStackPointer | (registers.fp_known ? 1 << kFramePointer : 0);
   job.at.value[kStackPointer] = registers.sp;
   job.at.value[kFramePointer] = registers.fp;
+  stack->frames[0] = registers.pc + 1;
+  stack->modules[0] = 0;
+  stack->depth = 1;
+  stack->truncated = true;
+  if (!BeginParkedWalk()) return;
   // The lock is what this is called for: dlclose unmaps with the same one held.
   dl_iterate_phdr(
       [](dl_phdr_info*, std::size_t, void* argument) {
@@ -147,6 +186,7 @@ void CaptureParked(const Registers& registers, Stack* stack) {
         return 1;
       },
       &job);
+  parked_walks.fetch_sub(1);
 }
 
 }  // namespace heldby::core

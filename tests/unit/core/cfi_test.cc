@@ -133,7 +133,8 @@ TEST(Evaluate, RandomCodeEndsAndStaysInItsBounds) {
     std::vector<std::uint8_t> code(random() % 40);
     for (auto& byte : code) byte = static_cast<std::uint8_t>(random());
     std::uint64_t result = 0;
-    (void)Evaluate({code.data(), static_cast<std::uint32_t>(code.size())}, input, nullptr, &result);
+    (void)Evaluate({code.data(), static_cast<std::uint32_t>(code.size())}, input, nullptr,
+                   &result);
   }
 }
 

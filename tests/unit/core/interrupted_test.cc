@@ -10,6 +10,7 @@
 #include "comparison.h"
 
 extern "C" void OddLeafByRax();
+extern "C" void OddNoRowsTraps();
 extern "C" void OddHugeFrame(void (*then)());
 
 namespace heldby::core {
@@ -64,6 +65,30 @@ TEST(CaptureInterrupted, FollowsARegisterThatOnlyTheInterruptedCodeHas) {
   OddLeafByRax();
   EXPECT_EQ(Compare(taken, reference), Verdict::kIdentical);
   EXPECT_FALSE(taken.truncated);
+}
+
+std::vector<Stack> traps;
+TEST(CaptureInterrupted, CodeWithoutRowsIsLeftAtItsFirstInstructionAndCutAfterIt) {
+  struct sigaction action {};
+  struct sigaction before {};
+  traps.reserve(2);
+  action.sa_sigaction = [](int, siginfo_t*, void* context) {
+    CaptureInterrupted(context, &traps.emplace_back());
+  };
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGTRAP, &action, &before);
+  OddNoRowsTraps();
+  asm volatile("");
+  sigaction(SIGTRAP, &before, nullptr);
+  ASSERT_EQ(traps.size(), 2u);
+  Stack own;
+  CaptureStack(0, &own);
+  EXPECT_FALSE(traps[0].truncated);
+  ASSERT_GT(traps[0].depth, 3);
+  EXPECT_EQ(traps[0].frames[traps[0].depth - 1], own.frames[own.depth - 1]);
+  EXPECT_EQ(traps[0].depth, own.depth + 1);  // the function itself
+  EXPECT_EQ(traps[1].depth, 1);
+  EXPECT_TRUE(traps[1].truncated);
 }
 
 TEST(CaptureInterrupted, RegistersOfNonsenseEndTheWalkWithoutAFault) {

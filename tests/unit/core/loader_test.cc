@@ -67,5 +67,24 @@ TEST(CaptureStack, AgreesWithLibgccWhileLibrariesComeAndGoAndThrow) {
   EXPECT_EQ(caught, loads);
 }
 
+TEST(CaptureStack, RulesOfALibraryWithoutABuildIdAreNotTheNextOnes) {
+  void* last_place = nullptr;
+  int in_the_same_place = 0;
+  for (int i = 0; i < 10; ++i) {
+    void* library =
+        dlopen(i % 2 == 0 ? HELDBY_NAMELESS_SMALL : HELDBY_NAMELESS_LARGE, RTLD_NOW);
+    ASSERT_NE(library, nullptr) << dlerror();
+    void* place = dlsym(library, "CallFromFrame");
+    ASSERT_NE(place, nullptr);
+    in_the_same_place += place == last_place ? 1 : 0;
+    last_place = place;
+    for (int again = 0; again < 3; ++again) {
+      reinterpret_cast<void (*)(void (*)())>(place)(&ExpectTheSameStack);
+    }
+    ASSERT_EQ(dlclose(library), 0);
+  }
+  EXPECT_GT(in_the_same_place, 0) << "nothing was replaced: nothing is shown";
+}
+
 }  // namespace
 }  // namespace heldby::core

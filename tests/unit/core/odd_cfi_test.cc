@@ -15,6 +15,12 @@ void OddHugeFrame(void (*then)());
 void OddPushedArguments(void (*then)());
 void OddCallAtTheEnd(void (*then)());
 void OddNoRowsButFramePointer(void (*then)());
+void OddFrameByExpressionOnCfa(void (*then)());
+void OddCfaAndFrameByRbx(void (*then)());
+void OddSignalFrame(void (*then)());
+void OddReturnInRegister(void (*then)());
+void OddFrameAtTheEndOfMemory(void (*then)());
+void OddNoRowsDataInFrame(void (*then)(), std::uintptr_t data);
 }
 
 namespace heldby::core {
@@ -88,6 +94,36 @@ TEST(OddCfi, CodeWithoutRowsIsSteppedOverByItsFramePointer) {
   });
   EXPECT_EQ(Compare(stack, reference), Verdict::kLonger);
   EXPECT_FALSE(stack.truncated);
+}
+
+Stack cut;
+void TakeIt() {
+  CaptureStack(reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)), &cut);
+}
+
+TEST(OddCfi, ARowThatCannotBeFollowedIsNotGuessedAround) {
+  ByFramePointer(&OddReturnInRegister, &TakeIt);
+  EXPECT_EQ(cut.depth, 1);
+  EXPECT_TRUE(cut.truncated);
+}
+
+TEST(OddCfi, ALoadFromTheEndOfMemoryIsRefused) {
+  ByStackPointer(&OddFrameAtTheEndOfMemory, &TakeIt);
+  EXPECT_EQ(cut.depth, 1);
+  EXPECT_TRUE(cut.truncated);
+}
+
+TEST(OddCfi, AFramePointerThatIsDataEndsTheWalkAndItSaysSo) {
+  // A frame as a guess would have it, that "returns" to data of this program.
+  static std::uintptr_t data[4] = {0, reinterpret_cast<std::uintptr_t>(&cut)};
+  alignas(16) std::uintptr_t on_stack[4] = {0, reinterpret_cast<std::uintptr_t>(data)};
+  for (const std::uintptr_t fp :
+       {std::uintptr_t{0}, std::uintptr_t{1}, reinterpret_cast<std::uintptr_t>(data),
+        reinterpret_cast<std::uintptr_t>(on_stack)}) {
+    OddNoRowsDataInFrame(&TakeIt, fp);
+    EXPECT_EQ(cut.depth, 1) << std::hex << fp;
+    EXPECT_TRUE(cut.truncated);
+  }
 }
 
 }  // namespace

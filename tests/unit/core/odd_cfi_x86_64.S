@@ -225,6 +225,124 @@ OddBehindIt:
         .cfi_endproc
         .size   OddBehindIt, .-OddBehindIt
 
+// rbp saved where an expression on the CFA says: CFA - 16 (DW_CFA_expression 6: lit16, minus).
+        .globl  OddFrameByExpressionOnCfa
+        .type   OddFrameByExpressionOnCfa, @function
+OddFrameByExpressionOnCfa:
+        .cfi_startproc
+        push    %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_escape 0x10, 6, 2, 0x40, 0x1c
+        mov     $1, %ebp
+        call    *%rdi
+        pop     %rbp
+        .cfi_def_cfa_offset 8
+        .cfi_same_value 6
+        ret
+        .cfi_endproc
+        .size   OddFrameByExpressionOnCfa, .-OddFrameByExpressionOnCfa
+
+// CFA by rbx, and rbp saved where an expression by rbx says: breg3 0.
+        .globl  OddCfaAndFrameByRbx
+        .type   OddCfaAndFrameByRbx, @function
+OddCfaAndFrameByRbx:
+        .cfi_startproc
+        push    %rbx
+        .cfi_def_cfa_offset 16
+        .cfi_offset 3, -16
+        push    %rbp
+        .cfi_def_cfa_offset 24
+        .cfi_offset 6, -24
+        mov     %rsp, %rbx
+        .cfi_def_cfa_register 3
+        .cfi_escape 0x10, 6, 2, 0x73, 0
+        mov     $1, %ebp
+        sub     $40, %rsp
+        call    *%rdi
+        mov     %rbx, %rsp
+        .cfi_def_cfa_register 7
+        pop     %rbp
+        .cfi_same_value 6
+        .cfi_def_cfa_offset 16
+        pop     %rbx
+        .cfi_def_cfa_offset 8
+        ret
+        .cfi_endproc
+        .size   OddCfaAndFrameByRbx, .-OddCfaAndFrameByRbx
+
+// Marked as a signal frame, but with an ordinary row.
+        .globl  OddSignalFrame
+        .type   OddSignalFrame, @function
+OddSignalFrame:
+        .cfi_startproc
+        .cfi_signal_frame
+        sub     $24, %rsp
+        .cfi_def_cfa_offset 32
+        nop
+        call    *%rdi
+        add     $24, %rsp
+        .cfi_def_cfa_offset 8
+        ret
+        .cfi_endproc
+        .size   OddSignalFrame, .-OddSignalFrame
+
+// The return address kept in a register: a row, but none that can be followed.
+        .globl  OddReturnInRegister
+        .type   OddReturnInRegister, @function
+OddReturnInRegister:
+        .cfi_startproc
+        push    %r12
+        .cfi_def_cfa_offset 16
+        .cfi_offset 12, -16
+        mov     8(%rsp), %r12
+        .cfi_register 16, 12
+        call    *%rdi
+        .cfi_offset 16, -8
+        pop     %r12
+        .cfi_def_cfa_offset 8
+        ret
+        .cfi_endproc
+        .size   OddReturnInRegister, .-OddReturnInRegister
+
+// rbp = -8, and saved at rbp + 0: a load of the last eight bytes that there are.
+        .globl  OddFrameAtTheEndOfMemory
+        .type   OddFrameAtTheEndOfMemory, @function
+OddFrameAtTheEndOfMemory:
+        .cfi_startproc
+        push    %rbp
+        .cfi_def_cfa_offset 16
+        mov     $-8, %rbp
+        .cfi_escape 0x10, 6, 2, 0x76, 0
+        call    *%rdi
+        pop     %rbp
+        .cfi_same_value 6
+        .cfi_def_cfa_offset 8
+        ret
+        .cfi_endproc
+        .size   OddFrameAtTheEndOfMemory, .-OddFrameAtTheEndOfMemory
+
+// No rows and no frame pointer: a trap at its first instruction, and one after a push.
+        .globl  OddNoRowsTraps
+        .type   OddNoRowsTraps, @function
+OddNoRowsTraps:
+        int3
+        push    %rbx
+        int3
+        pop     %rbx
+        ret
+        .size   OddNoRowsTraps, .-OddNoRowsTraps
+
+// No rows, and rbp is data: the second argument.
+        .globl  OddNoRowsDataInFrame
+        .type   OddNoRowsDataInFrame, @function
+OddNoRowsDataInFrame:
+        push    %rbp
+        mov     %rsi, %rbp
+        call    *%rdi
+        pop     %rbp
+        ret
+        .size   OddNoRowsDataInFrame, .-OddNoRowsDataInFrame
+
 // An ordinary frame by its frame pointer: push (1 byte), mov (3 bytes), and there it is.
         .globl  OddFrameByFramePointer
         .type   OddFrameByFramePointer, @function
