@@ -70,7 +70,7 @@ class Walker {
         fp_(at.value[kFramePointer]),
         fp_known_(at.Knows(kFramePointer)),
         extra_(extra) {
-    if (extra_ == kNoRegister) return;
+    if (extra < 0) return;  // kNoRegister
     extra_known_ = at.Knows(extra);
     extra_value_ = at.value[extra];
   }
