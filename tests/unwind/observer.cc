@@ -22,7 +22,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,18 +31,16 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
-#include <unwind.h>
 
 #include <atomic>
 
+#include "../unit/core/reference.h"
 #include "core/stack/capture.h"
 
 namespace {
 
-using heldby::core::kMaxStackDepth;
-using heldby::core::Stack;
+using namespace heldby::core;  // NOLINT: all of this file is about its stacks
 
-constexpr int kReferenceDepth = 2 * kMaxStackDepth;
 constexpr int kMaxDifferences = 20;
 constexpr const char* kKindNames[] = {"allocating", "interrupted"};
 
@@ -57,20 +54,6 @@ unsigned long every = 100;
 char report_path[4096];
 char program[64];  // as it was at the start: nginx writes over the original
 __thread bool busy __attribute__((tls_model("initial-exec")));
-
-struct Reference {
-  int depth = 0;
-  std::uintptr_t frames[kReferenceDepth];
-};
-
-_Unwind_Reason_Code Add(_Unwind_Context* context, void* argument) {
-  auto* reference = static_cast<Reference*>(argument);
-  int before = 0;
-  const std::uintptr_t pc = _Unwind_GetIPInfo(context, &before);
-  if (pc == 0 || reference->depth == kReferenceDepth) return _URC_END_OF_STACK;
-  reference->frames[reference->depth++] = pc + (before != 0 ? 1 : 0);
-  return _URC_NO_REASON;
-}
 
 void Append(const char* text, int length) {
   const int file = open(report_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -109,30 +92,26 @@ void Tell(const char* kind, const Stack& ours, const std::uintptr_t* theirs, int
 
 void Judge(int kind, const Stack& ours, const Reference& reference) {
   Counts& to = counts[kind];
-  int from = 0;
-  while (from < reference.depth && reference.frames[from] != ours.frames[0]) ++from;
-  if (from == reference.depth || ours.depth == 0) {
+  const Verdict verdict = Compare(ours, reference);
+  if (verdict == Verdict::kAbsent) {
     ++to.absent;
     return;
   }
-  const std::uintptr_t* theirs = reference.frames + from;
-  const int count = reference.depth - from;
-  int same = 0;
-  while (same < count && same < ours.depth && theirs[same] == ours.frames[same]) ++same;
   ++to.compared;
-  if (same == ours.depth && (same == count || same == kMaxStackDepth)) {
-    ++(ours.truncated && same != kMaxStackDepth ? to.truncated : to.identical);
+  if (verdict == Verdict::kIdentical) {
+    ++to.identical;
     return;
   }
-  if (same == ours.depth && ours.truncated) {
-    ++to.truncated;
-  } else if (same == count) {
-    ++to.longer;
-  } else {
+  int from = 0;
+  while (reference.frames[from] != ours.frames[0]) ++from;
+  const std::uintptr_t* theirs = reference.frames + from;
+  if (verdict == Verdict::kTruncated) ++to.truncated;
+  if (verdict == Verdict::kLonger) ++to.longer;
+  if (verdict == Verdict::kDifferent) {
     ++to.different;
-    if (same < 3) ++to.wrong3;
+    if (!std::equal(theirs, theirs + 3, ours.frames)) ++to.wrong3;
   }
-  Tell(kKindNames[kind], ours, theirs, count);
+  Tell(kKindNames[kind], ours, theirs, reference.depth - from);
 }
 
 __attribute__((noinline)) void CompareHere(const void* caller) {
@@ -140,7 +119,7 @@ __attribute__((noinline)) void CompareHere(const void* caller) {
   Stack ours;
   Reference theirs;
   CaptureStack(reinterpret_cast<std::uintptr_t>(caller), &ours);
-  _Unwind_Backtrace(&Add, &theirs);
+  CaptureReference(&theirs);
   // A walk that missed the frame it was to begin with keeps all of them.
   if (ours.frames[0] == reinterpret_cast<std::uintptr_t>(caller)) {
     Judge(0, ours, theirs);
@@ -148,12 +127,6 @@ __attribute__((noinline)) void CompareHere(const void* caller) {
     ++counts[0].absent;
   }
   busy = false;
-}
-
-bool IsInLibgcc(std::uintptr_t pc) {
-  dl_find_object found;
-  return _dl_find_object(reinterpret_cast<void*>(pc), &found) == 0 &&
-         strstr(found.dlfo_link_map->l_name, "libgcc_s") != nullptr;
 }
 
 void OnTimer(int, siginfo_t*, void* context) {
@@ -166,7 +139,7 @@ void OnTimer(int, siginfo_t*, void* context) {
   if (IsInLibgcc(ours.frames[0])) {
     ++counts[1].libgccs;
   } else {
-    _Unwind_Backtrace(&Add, &theirs);
+    CaptureReference(&theirs);
     Judge(1, ours, theirs);
   }
   errno = kept;
@@ -217,7 +190,7 @@ __attribute__((constructor)) void Start() {
   every = Setting("UNWIND_EVERY", 100);
   snprintf(program, sizeof(program), "%s", program_invocation_short_name);
   Reference first;  // what libgcc does once, it does now
-  _Unwind_Backtrace(&Add, &first);
+  CaptureReference(&first);
   pthread_atfork(nullptr, nullptr, &BeginAnew);
   strcpy(report_path, path);
   StartTimer();
