@@ -1,13 +1,13 @@
 # ctest `layers`: who may include whom, as a test that fails. The picture is in
 # docs/architecture.md; a new edge is added in both places or not at all.
 #
-#   core  base <- stack <- {sampler, registry} <- hooks <- core.h
+#   core  base <- stack <- registry <- sampler <- hooks <- core.h
 #   face  profile <- symbolize;  collect: the only door between both;  runtime: all of lib/
 #   out   exporters: heldby/*.h, profile, base, exporters;  tools: heldby/*.h, exporters
 cmake_minimum_required(VERSION 3.25)
 set(core/base     core/base)
 set(core/stack    core/stack core/base)
-set(core/sampler  core/sampler core/stack core/base)
+set(core/sampler  core/sampler core/registry core/stack core/base)
 set(core/registry core/registry core/stack core/base)
 set(core/hooks    core/hooks core/sampler core/registry core/stack core/base)
 set(core/         core core/hooks core/sampler core/registry core/stack core/base)

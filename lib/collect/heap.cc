@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "collect/holder_index.h"
+#include "collect/holders.h"
 #include "profile/builder.h"
 #include "profile/drop_frames.h"
 
@@ -30,8 +32,9 @@ constexpr std::uint64_t kUnloadedLimit = 0xffff800000000000;
 
 class HeapCollector {
  public:
-  explicit HeapCollector(const core::CoreApi& core)
+  HeapCollector(const core::CoreApi& core, const HolderLabels& wanted)
       : core_(core),
+        holders_(*core.registry, wanted),
         builder_({{"alloc_objects", "count"},
                   {"alloc_space", "bytes"},
                   {"inuse_objects", "count"},
@@ -46,6 +49,7 @@ class HeapCollector {
     header.period = static_cast<std::int64_t>(core_.sample_bytes());
     // profile/trim.h does the rest, where names are known.
     header.drop_frames = AllocationEntriesPattern();
+    holders_.Collect();
     core_.visit_heap_sites(&OnSite, this);
     AddDropComments();
     return std::move(builder_).Build();
@@ -71,17 +75,48 @@ class HeapCollector {
     if (site.truncated)
       stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
 
+    AddValues(site, std::move(stack));
+  }
+
+  // What a holder holds of the site in rows of its own, and the rest in one.
+  void AddValues(const core::HeapSite& site, std::vector<LocationId> stack) {
+    std::vector<Label> labels;
+    for (auto& [key, value] : LabelsOf(*core_.registry, site.labels)) {
+      labels.push_back({.key = std::move(key), .text = std::move(value)});
+    }
+    labels.push_back({.key = "bytes",
+                      .number = static_cast<std::int64_t>(site.size_class_bytes),
+                      .number_unit = "bytes"});
+    std::uint64_t freed_objects = site.freed_objects;
+    std::uint64_t freed_bytes = site.freed_bytes;
+    std::uint64_t allocated_objects = site.allocated_objects;
+    std::uint64_t allocated_bytes = site.allocated_bytes;
+    for (const HeldPart& part : holders_.PartsOf(site.id)) {
+      // Samples come and go while this is read: never more than is in use.
+      const std::uint64_t bytes = std::min(part.bytes, allocated_bytes - freed_bytes);
+      const std::uint64_t objects = std::min(part.objects, allocated_objects - freed_objects);
+      if (bytes == 0) continue;
+      allocated_bytes -= bytes;
+      allocated_objects -= objects;
+      std::vector<Label> mine = labels;
+      mine.insert(mine.end(), part.labels.begin(), part.labels.end());
+      AddRow(stack, objects, bytes, objects, bytes, std::move(mine));
+    }
+    if (holders_.wanted()) labels.push_back({.key = "holder", .text = "unattributed"});
+    AddRow(std::move(stack), allocated_objects, allocated_bytes,
+           allocated_objects - freed_objects, allocated_bytes - freed_bytes, std::move(labels));
+  }
+
+  void AddRow(std::vector<LocationId> stack, std::uint64_t allocated_objects,
+              std::uint64_t allocated_bytes, std::uint64_t live_objects,
+              std::uint64_t live_bytes, std::vector<Label> labels) {
     const auto objects = [](std::uint64_t units) {
       return static_cast<std::int64_t>((units + kObjectUnit / 2) / kObjectUnit);
     };
     const std::array<std::int64_t, 4> values = {
-        objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
-        objects(site.allocated_objects - site.freed_objects),
-        static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
-    builder_.AddSample(std::move(stack), values,
-                       {{.key = "bytes",
-                         .number = static_cast<std::int64_t>(site.size_class_bytes),
-                         .number_unit = "bytes"}});
+        objects(allocated_objects), static_cast<std::int64_t>(allocated_bytes),
+        objects(live_objects), static_cast<std::int64_t>(live_bytes)};
+    builder_.AddSample(std::move(stack), values, std::move(labels));
   }
 
   // Another library has been loaded where this code was: its names would be a lie. (Where
@@ -132,6 +167,9 @@ class HeapCollector {
         {counters.dropped_sites_total, "samples without a site: site table full"},
         {counters.untracked_samples_total, "samples not tracked: block could not be placed"},
         {counters.stale_samples_total, "samples freed past the hooks, found out later"},
+        {counters.dropped_connections_total, "connections not recorded: table full"},
+        {counters.dropped_tasks_total, "tasks not recorded: table full"},
+        {counters.dropped_label_sets_total, "label sets not kept: table full"},
     };
     for (const auto& [count, what] : drops) {
       if (count != 0) {
@@ -141,12 +179,15 @@ class HeapCollector {
   }
 
   const core::CoreApi& core_;
+  HolderIndex holders_;
   ProfileBuilder builder_;
   std::vector<core::ModuleRange> modules_;  // asked for in this profile; the last one first
 };
 
 }  // namespace
 
-Profile CollectHeap(const core::CoreApi& core) { return HeapCollector(core).Collect(); }
+Profile CollectHeap(const core::CoreApi& core, const HolderLabels& labels) {
+  return HeapCollector(core, labels).Collect();
+}
 
 }  // namespace heldby::collect

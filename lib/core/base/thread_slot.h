@@ -14,6 +14,13 @@
 
 namespace heldby::core {
 
+/// Who holds what a thread allocates now: ids of core/registry, 0 for none.
+struct Holder {
+  std::uint32_t connection;
+  std::uint32_t task;
+  std::uint32_t labels;
+};
+
 struct ThreadSlot {
   /// Bytes until the next look. 0 at birth, so that a thread's first allocation takes the slow
   /// path and draws. Read and written on every allocation; everything else only on the slow
@@ -25,6 +32,7 @@ struct ThreadSlot {
   std::uint32_t ends_in_sample;  // 0: the countdown ends in a check of the settings only
   std::uintptr_t stack_low;      // pages of this thread's stack known to be readable:
   std::uintptr_t stack_high;     // [stack_low, stack_high)
+  Holder holder;                 // copied into every sample
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 
