@@ -24,11 +24,10 @@ file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}
   ${SOURCE_DIR}/tools/*.h ${SOURCE_DIR}/tools/*.cc ${SOURCE_DIR}/examples/*.h ${SOURCE_DIR}/examples/*.cc)
 set(edges 0)
 foreach(file IN LISTS files)
-  if(file MATCHES "^lib/core/([a-z]*)/?")
+  if(file MATCHES "^lib/core/([a-z]+)/")
     set(layer core/${CMAKE_MATCH_1})
-    if(NOT DEFINED ${layer})
-      set(layer core/)  # a file of lib/core itself
-    endif()
+  elseif(file MATCHES "^lib/core/")
+    set(layer core/)  # a file of lib/core itself
   elseif(file MATCHES "^lib/([a-z]+)/")
     set(layer ${CMAKE_MATCH_1})
   else()

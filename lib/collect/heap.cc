@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -82,41 +83,45 @@ class HeapCollector {
   void AddValues(const core::HeapSite& site, std::vector<LocationId> stack) {
     std::vector<Label> labels;
     for (auto& [key, value] : LabelsOf(*core_.registry, site.labels)) {
-      labels.push_back({.key = std::move(key), .text = std::move(value)});
+      // A label without a text would be a number.
+      if (!value.empty()) labels.push_back({.key = std::move(key), .text = std::move(value)});
     }
     labels.push_back({.key = "bytes",
                       .number = static_cast<std::int64_t>(site.size_class_bytes),
                       .number_unit = "bytes"});
-    std::uint64_t freed_objects = site.freed_objects;
-    std::uint64_t freed_bytes = site.freed_bytes;
-    std::uint64_t allocated_objects = site.allocated_objects;
-    std::uint64_t allocated_bytes = site.allocated_bytes;
+    core::HeapSite rest = site;
     for (const HeldPart& part : holders_.PartsOf(site.id)) {
       // Samples come and go while this is read: never more than is in use.
-      const std::uint64_t bytes = std::min(part.bytes, allocated_bytes - freed_bytes);
-      const std::uint64_t objects = std::min(part.objects, allocated_objects - freed_objects);
+      const std::uint64_t bytes = std::min(part.bytes, rest.allocated_bytes - rest.freed_bytes);
+      const std::uint64_t objects =
+          std::min(part.objects, rest.allocated_objects - rest.freed_objects);
       if (bytes == 0) continue;
-      allocated_bytes -= bytes;
-      allocated_objects -= objects;
-      std::vector<Label> mine = labels;
-      mine.insert(mine.end(), part.labels.begin(), part.labels.end());
-      AddRow(stack, objects, bytes, objects, bytes, std::move(mine));
+      const Values before = ValuesOf(rest);
+      rest.allocated_bytes -= bytes;
+      rest.allocated_objects -= objects;
+      // The difference of two rounded values, so that the rows add up to the site's own.
+      Values mine = ValuesOf(rest);
+      std::ranges::transform(before, mine, mine.begin(), std::minus<>());
+      std::vector<Label> with_holder = labels;
+      with_holder.insert(with_holder.end(), part.labels.begin(), part.labels.end());
+      builder_.AddSample(stack, mine, std::move(with_holder));
     }
-    if (holders_.wanted()) labels.push_back({.key = "holder", .text = "unattributed"});
-    AddRow(std::move(stack), allocated_objects, allocated_bytes,
-           allocated_objects - freed_objects, allocated_bytes - freed_bytes, std::move(labels));
+    const Values values = ValuesOf(rest);
+    if (holders_.wanted()) {
+      if (values == Values{}) return;
+      labels.push_back({.key = "holder", .text = "unattributed"});
+    }
+    builder_.AddSample(std::move(stack), values, std::move(labels));
   }
 
-  void AddRow(std::vector<LocationId> stack, std::uint64_t allocated_objects,
-              std::uint64_t allocated_bytes, std::uint64_t live_objects,
-              std::uint64_t live_bytes, std::vector<Label> labels) {
+  using Values = std::array<std::int64_t, 4>;
+  static Values ValuesOf(const core::HeapSite& site) {
     const auto objects = [](std::uint64_t units) {
       return static_cast<std::int64_t>((units + kObjectUnit / 2) / kObjectUnit);
     };
-    const std::array<std::int64_t, 4> values = {
-        objects(allocated_objects), static_cast<std::int64_t>(allocated_bytes),
-        objects(live_objects), static_cast<std::int64_t>(live_bytes)};
-    builder_.AddSample(std::move(stack), values, std::move(labels));
+    return {objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
+            objects(site.allocated_objects - site.freed_objects),
+            static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
   }
 
   // Another library has been loaded where this code was: its names would be a lie. (Where

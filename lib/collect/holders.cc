@@ -51,8 +51,10 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   info.unread_bytes = socket.unread_bytes;
   info.stalled_ns = verdict.stalled_ms * 1'000'000;
   info.verdict = std::move(verdict.text);
-  if (!socket.known && view.fd >= 0)
-    info.verdict = "descriptor closed, or another socket by now";
+  if (!socket.known && view.fd >= 0) {
+    info.verdict = view.cookie != 0 ? "descriptor closed, or another socket by now"
+                                    : "descriptor was not a socket";
+  }
   return info;
 }
 

@@ -29,6 +29,14 @@ std::uint64_t Ask(int fd, unsigned long what) {
   return ioctl(fd, what, &value) == 0 && value > 0 ? static_cast<std::uint64_t>(value) : 0;
 }
 
+// No cookie: it was no socket when it was made known, and what it is now is somebody else's.
+bool IsSocket(int fd, std::uint64_t cookie) {
+  std::uint64_t now = 0;
+  socklen_t size = sizeof(now);
+  return fd >= 0 && cookie != 0 && getsockopt(fd, SOL_SOCKET, SO_COOKIE, &now, &size) == 0 &&
+         now == cookie;
+}
+
 template <int (*kFunction)(int, sockaddr*, socklen_t*)>
 std::string NameBy(int fd) {
   sockaddr_storage address{};
@@ -86,28 +94,28 @@ std::string AddressText(const sockaddr* address, std::uint32_t size_bytes) {
 
 SocketState ReadSocket(int fd, std::uint64_t cookie) {
   SocketState state;
-  std::uint64_t now = 0;
-  socklen_t size = sizeof(now);
-  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &now, &size) != 0) return state;
-  if (cookie != 0 && cookie != now) return state;
-  state.known = true;
+  if (!IsSocket(fd, cookie)) return state;
   state.peer = NameBy<&getpeername>(fd);
   state.local = NameBy<&getsockname>(fd);
   state.unsent_bytes = Ask(fd, SIOCOUTQ);
   state.unread_bytes = Ask(fd, SIOCINQ);
   ReadTcp(fd, &state);
+  // The descriptor may have become another socket between two of these calls.
+  if (!IsSocket(fd, cookie)) return {};
+  state.known = true;
   return state;
 }
 
 SocketVerdict Judge(const SocketState& socket) {
   if (!socket.known) return {};
   if (!socket.is_tcp) {
-    // A unix socket keeps no times: what waits is all there is to say.
+    // A unix socket keeps no times: what waits is all there is to say. What the peer has not
+    // read is counted by the kernel with its own overhead.
     if (socket.unsent_bytes > 0) {
-      return {absl::StrCat("peer has ", socket.unsent_bytes, " bytes to read"), 0};
+      return {absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers"), 0};
     }
     if (socket.unread_bytes > 0) {
-      return {absl::StrCat("we have ", socket.unread_bytes, " bytes to read"), 0};
+      return {absl::StrCat("we have not read ", socket.unread_bytes, " bytes"), 0};
     }
     return {};
   }
@@ -126,10 +134,12 @@ SocketVerdict Judge(const SocketState& socket) {
             sent_ms};
   }
   if (socket.tcp_state == kCloseWait) {
-    const std::string unread =
-        socket.unread_bytes > 1 ? absl::StrCat(", ", socket.unread_bytes - 1, " bytes unread")
-                                : std::string();  // SIOCINQ counts the end itself
-    return {absl::StrCat("closed by the peer but not by us", unread), received_ms};
+    const std::string unread = socket.unread_bytes > 0
+                                   ? absl::StrCat(", ", socket.unread_bytes, " bytes unread")
+                                   : std::string();
+    // The end itself carries no data: what it does renew is the time of the last packet.
+    return {absl::StrCat("closed by the peer but not by us", unread),
+            std::min(received_ms, acknowledged_ms)};
   }
   if (socket.unread_bytes > 0 && received_ms >= kStalledMs) {
     return {absl::StrCat("we stopped reading for ", Seconds(received_ms), " with ",

@@ -29,7 +29,7 @@ struct SocketState {
   std::uint32_t last_ack_received_ms = 0;
 };
 
-/// `cookie`: SO_COOKIE of the socket that is meant; 0: whatever fd is.
+/// `cookie`: SO_COOKIE of the socket that is meant; 0: none is, and nothing is asked.
 [[nodiscard]] SocketState ReadSocket(int fd, std::uint64_t cookie);
 
 /// "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "unix"; empty: not known.

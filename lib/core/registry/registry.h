@@ -72,13 +72,13 @@ class Registry {
   void EndConnection(std::uint32_t id);
 
   struct TaskStart {
-    const char* name;
-    const char* file;
-    const char* function;
-    std::uint32_t line;
-    std::uint32_t parent;
-    std::uint32_t connection;
-    std::uint32_t labels;
+    const char* name = nullptr;
+    const char* file = nullptr;
+    const char* function = nullptr;
+    std::uint32_t line = 0;
+    std::uint32_t parent = 0;
+    std::uint32_t connection = 0;
+    std::uint32_t labels = 0;
   };
   std::uint32_t BeginTask(const TaskStart& start);
   void EndTask(std::uint32_t id) { tasks.End(id); }
