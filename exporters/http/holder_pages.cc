@@ -1,15 +1,19 @@
 #include "exporters/http/holder_pages.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/table_page.h"
 #include "heldby/connection.h"
+#include "heldby/profile.h"
 #include "heldby/symbolize.h"
 #include "heldby/task.h"
+#include "profile/simplify.h"
 #include "profile/text.h"
 
 namespace heldby::http {
@@ -21,16 +25,6 @@ std::string LabelText(const std::vector<std::pair<std::string, std::string>>& la
   std::string text;
   for (const auto& [key, value] : labels) {
     text += Concat(text.empty() ? "" : " ", key, "=", value);
-  }
-  return text;
-}
-
-// The function that opened it and the one that called that: one alone is often a wrapper.
-std::string OpenerText(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    if (name.empty()) continue;
-    text += Concat(text.empty() ? "" : " < ", name);
   }
   return text;
 }
@@ -50,26 +44,53 @@ Result<PageRequest> Read(const Request& request, const Query& query) {
 
 std::string IdText(std::uint32_t id) { return id == 0 ? std::string() : std::to_string(id); }
 
-constexpr std::size_t kOpenersShown = 2;
+constexpr std::size_t kFramesAsked = 6;
+constexpr std::size_t kOpenersShown = 3;
 
-// All shown stacks at once: one by one, each would cost a pass over the symbol tables.
+// The functions that opened it, innermost first, inlined ones too: one alone is often a
+// wrapper. The standard library's, a thread's start for instance, tell nobody anything.
+std::string OpenerText(const Profile& names, const std::vector<LocationId>& stack) {
+  std::string text;
+  std::size_t shown = 0;
+  for (const LocationId id : stack) {
+    for (const Line& line : names.locations[static_cast<std::size_t>(id) - 1].lines) {
+      const Function& function = names.functions[static_cast<std::size_t>(line.function) - 1];
+      if (function.name.empty() || function.name.starts_with("std::")) continue;
+      if (shown++ == kOpenersShown) return text;
+      absl::StrAppend(&text, text.empty() ? "" : " < ", SimplifyFunctionName(function.name));
+    }
+  }
+  return text;
+}
+
+// As a profile, of which one sample is one row: so all stacks are named at once, with lines and
+// inlined functions. One by one, each would cost a pass over the symbol tables.
 std::vector<std::string> OpenersOf(const std::vector<ConnectionInfo>& connections,
                                    std::size_t count) {
-  std::vector<std::uint64_t> addresses;
+  Profile profile;
+  profile.sample_types = {{"connections", "count"}};
+  std::map<std::uint64_t, std::size_t> places;
   for (std::size_t i = 0; i < count; ++i) {
     const auto& stack = connections[i].opened_by;
-    addresses.insert(
-        addresses.end(), stack.begin(),
-        stack.begin() + static_cast<std::ptrdiff_t>(std::min(stack.size(), kOpenersShown)));
-  }
-  const std::vector<std::string> names = SymbolNames(addresses);
-  std::vector<std::string> openers;
-  for (std::size_t i = 0, at = 0; i < count; ++i) {
-    std::vector<std::string> mine;
-    for (std::size_t k = 0; k < std::min(connections[i].opened_by.size(), kOpenersShown); ++k) {
-      if (at < names.size()) mine.push_back(names[at++]);
+    Sample sample;
+    sample.values = {1};
+    sample.labels = {
+        {.key = "row", .number = static_cast<std::int64_t>(i), .number_unit = "row"}};
+    for (std::size_t k = 0; k < std::min(stack.size(), kFramesAsked); ++k) {
+      const auto [place, is_new] = places.try_emplace(stack[k], places.size() + 1);
+      if (is_new) {
+        profile.locations.push_back(
+            {.mapping = MappingId::kNone, .address = stack[k], .lines = {}});
+      }
+      sample.stack.push_back(LocationId{static_cast<std::uint32_t>(place->second)});
     }
-    openers.push_back(OpenerText(mine));
+    if (!sample.stack.empty()) profile.samples.push_back(std::move(sample));
+  }
+  SymbolizeProfile(&profile);
+  std::vector<std::string> openers(count);
+  for (const Sample& sample : profile.samples) {
+    openers[static_cast<std::size_t>(sample.labels[0].number)] =
+        OpenerText(profile, sample.stack);
   }
   return openers;
 }

@@ -62,7 +62,7 @@ struct ConnectionInfo {
   std::string peer{};   // "127.0.0.1:4002", "unix:/run/x.sock"
   std::string local{};  // likewise
   std::string state{};  // the program's word for it
-  std::string task{};   // name of the task that opened it
+  std::string task{};   // name of one that works for it, or else opened it
   std::vector<std::pair<std::string, std::string>> labels{};
   std::int64_t age_ns = 0;        // since it was opened
   std::int64_t state_age_ns = 0;  // since SetState() changed it

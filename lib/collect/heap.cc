@@ -83,8 +83,12 @@ class HeapCollector {
   void AddValues(const core::HeapSite& site, std::vector<LocationId> stack) {
     std::vector<Label> labels;
     for (auto& [key, value] : LabelsOf(*core_.registry, site.labels)) {
+      std::string name = ProfileLabelName(std::move(key));
+      const bool is_first = std::ranges::find(labels, name, &Label::key) == labels.end();
       // A label without a text would be a number.
-      if (!value.empty()) labels.push_back({.key = std::move(key), .text = std::move(value)});
+      if (is_first && !value.empty()) {
+        labels.push_back({.key = std::move(name), .text = std::move(value)});
+      }
     }
     labels.push_back({.key = "bytes",
                       .number = static_cast<std::int64_t>(site.size_class_bytes),

@@ -3,8 +3,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
+#include <tuple>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
 
@@ -60,6 +64,20 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
 
 }  // namespace
 
+std::string ProfileLabelName(std::string key) {
+  static constexpr std::array<std::string_view, 9> kOurs = {
+      "age",    "attribution", "bytes", "connection", "direction",
+      "holder", "peer",        "state", "task"};
+  for (char& c : key) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  const bool is_ours = std::ranges::find(kOurs, key) != kOurs.end();
+  if (is_ours || absl::ascii_isdigit(static_cast<unsigned char>(key[0]))) {
+    return "user_" + key;
+  }
+  return key;
+}
+
 Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id) {
   Labels labels;
   registry.visit_labels(
@@ -80,13 +98,22 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
                                 connections.push_back(InfoOf(registry, view, now_ns));
                                 task_of.push_back(view.task);
                               });
+  // The task that works for it; if there is none, the one that opened it.
   absl::flat_hash_map<std::uint32_t, std::string> names;
+  absl::flat_hash_map<std::uint32_t, std::string> workers;
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
-    names.emplace(view.id, SafeText(view.name));
+    const std::string name = SafeText(view.name);
+    names.emplace(view.id, name);
+    if (!view.ended && view.connection != 0) workers.emplace(view.connection, name);
   });
   for (std::size_t i = 0; i < connections.size(); ++i) {
-    const auto name = names.find(task_of[i]);
-    if (name != names.end()) connections[i].task = name->second;
+    const auto worker = workers.find(static_cast<std::uint32_t>(connections[i].id));
+    const auto opener = names.find(task_of[i]);
+    if (worker != workers.end()) {
+      connections[i].task = worker->second;
+    } else if (opener != names.end()) {
+      connections[i].task = opener->second;
+    }
   }
   std::ranges::stable_sort(connections, [](const ConnectionInfo& a, const ConnectionInfo& b) {
     return std::make_tuple(a.held_bytes, a.queued_bytes + a.unsent_bytes, a.age_ns) >

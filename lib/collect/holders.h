@@ -18,6 +18,9 @@ namespace heldby::collect {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
+/// A key of the program's as readers of profiles take it: letters, digits and _, and none of
+/// those that mean something else here, such as `bytes`, which becomes `user_bytes`.
+[[nodiscard]] std::string ProfileLabelName(std::string key);
 [[nodiscard]] Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id);
 [[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
 [[nodiscard]] std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry);
