@@ -1,7 +1,7 @@
 // core/registry/label_table.h - every distinct set of labels once, named by a 32-bit id.
 //
 // Threads  any, lock-free.   Signals  safe to read.   Allocates  never from the host's heap.
-// Bounds   kCapacityBytes (about 30,000 sets of two labels), 16 labels a set, 127 bytes a key
+// Bounds   kCapacityBytes (about 100,000 sets of two labels), 16 labels a set, 127 bytes a key
 // and a
 //          value. A set that no longer fits becomes kOtherLabels, {other="true"}, and dropped()
 //          grows; what is longer is cut.
