@@ -4,8 +4,8 @@
 // Signals  unsafe.
 // Self     allocations made inside these calls are never sampled.
 // Allocates  a Connection never does.
-// Units    *_bytes are bytes, *_ns nanoseconds; held_bytes is an estimate, as the heap profile
-// is. Bounds   131,072 at once; beyond it a Connection is not recorded, and is counted
+// Units    *_bytes are bytes, *_ns nanoseconds; held_bytes is an estimate, as in a profile.
+// Bounds   131,072 at once; beyond it a Connection is not recorded, and is counted
 //          (HeapCounters::dropped_connections_total).
 // Source   docs/holders.md.
 #pragma once

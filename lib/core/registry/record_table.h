@@ -14,8 +14,7 @@
 //   I1  A slot is on the free list, or has references > 0, or was never used.
 //   I2  The owner's reference is dropped by the one End() that moves kOpen to kEnded.
 //   I3  Ref() succeeds only on a slot that has references and the id's generation; the
-//   generation
-//       moves before a slot is handed out again, while it has no references.
+//       generation moves before a slot is handed out again, while it has no references.
 //   I4  A reader that sees the same generation before and after its copy has a copy of that
 //       record; fields are atomics, so a copy is never torn within a field.
 //

@@ -3,7 +3,8 @@
 // Threads  any, lock-free.   Signals  safe.   Allocates  never from the host's heap.
 // Units    *_ns are CLOCK_MONOTONIC_COARSE, *_bytes estimate the heap as samples do.
 // Bounds   131,072 connections and 1,048,576 tasks alive; beyond it dropped() grows and the id
-// is 0. Fork     BeginAnewInChild(): the child has neither.
+//          is 0.
+// Fork     BeginAnewInChild(): the child has neither.
 //
 // Held bytes. A sample that is taken while a holder is current adds its weight to the holder's
 // record and keeps the record; its free takes both back. So a row of the connections page costs
