@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,13 +29,26 @@ struct TaskOptions {
   ConnectionId connection = ConnectionId::kNone;
 };
 
+/// Where a call stands in the source: std::source_location, which not every compiler has.
+struct SourcePlace {
+  const char* file;
+  const char* function;
+  std::uint32_t line;
+
+  static constexpr SourcePlace Here(const char* file = __builtin_FILE(),
+                                    const char* function = __builtin_FUNCTION(),
+                                    std::uint32_t line = __builtin_LINE()) {
+    return {file, function, line};
+  }
+};
+
 /// While it lives, it is this thread's current task: what the thread allocates is charged to
 /// it, to its connection, and to the labels around it. Nests; the task around it is its parent.
 class Task {
  public:
   /// `name`: a string literal, or one that outlives the process's use of it.
   explicit Task(const char* name, const TaskOptions& options = {},
-                const std::source_location& place = std::source_location::current());
+                const SourcePlace& place = SourcePlace::Here());
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
   ~Task();

@@ -70,7 +70,7 @@ void Connection::Forget() {
   }
 }
 
-Task::Task(const char* name, const TaskOptions& options, const std::source_location& place)
+Task::Task(const char* name, const TaskOptions& options, const SourcePlace& place)
     : id_(TaskId::kNone), before_{} {
   const core::RegistryApi* registry = Registry();
   if (registry == nullptr) return;
@@ -80,9 +80,9 @@ Task::Task(const char* name, const TaskOptions& options, const std::source_locat
     inner.connection = static_cast<std::uint32_t>(options.connection);
   }
   inner.task = registry->begin_task({.name = name,
-                                     .file = place.file_name(),
-                                     .function = place.function_name(),
-                                     .line = place.line(),
+                                     .file = place.file,
+                                     .function = place.function,
+                                     .line = place.line,
                                      .parent = outer.task,
                                      .connection = inner.connection,
                                      .labels = outer.labels});

@@ -2,8 +2,8 @@
 //
 // Threads  any, lock-free.   Signals  safe to read.   Allocates  never from the host's heap.
 // Bounds   kCapacityBytes (about 100,000 sets of two labels), 16 labels a set, 127 bytes a
-//          key and a value. A set that no longer fits becomes kOtherLabels, {other="true"}, and dropped()
-//          grows; what is longer is cut.
+//          key and a value. A set that no longer fits becomes kOtherLabels, {other="true"},
+//          and dropped() grows; what is longer is cut.
 // Source   Go's runtime/pprof labels: merged with those of the outside, the later value of
 //          a key wins, sorted by key.
 #pragma once
