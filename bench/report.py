@@ -6,7 +6,8 @@ import sys
 
 import harness
 
-NAMES = ["malloc_pair", "free_filter", "stack_capture", "unwind_rows", "clang_compile", "heap_profile"]
+NAMES = ["malloc_pair", "free_filter", "stack_capture", "unwind_rows", "clang_compile", "heap_profile",
+         "registry"]
 # Too long for everybody's every run.
 ONLY_WHEN_NAMED = ["clang_instructions"]
 

@@ -138,6 +138,13 @@ leak_in_a_linked_server() {
   text "" "$held_mb MB are held by File::ReadWhole, called from DownloadHandler::ServeWhole:" \
     "$clients clients asked for a file and never read it, and the server keeps the whole file for each."
 
+  text "" "Which clients? (held bytes, peer, what the kernel knows)"
+  until_true 20 "all clients to be called stopped" all_named "${url%pprof/}connections"
+  report="$(curl -sS --fail "${url%pprof/}connections")"
+  expect "the clients with a whole file" "$(grep -c "^ *$((file_mb * 1048576)) .*peer stopped" <<<"$report")" \
+    $clients $clients
+  show "curl ${url%pprof/}connections" < <(sed -n '/^held_bytes/,$p' <<<"$report" | cut -c 1-100)
+
   heading "The clients hang up"
   stop "$stuck"
   until_true 10 "the server still holds memory" below_mb "$server" 64
@@ -148,6 +155,7 @@ leak_in_a_linked_server() {
     "" "Gone, in the profile as in the process: it was held by waiting, not lost."
   stop "$server"
 }
+all_named() { [[ "$(curl -sS --fail "$1" | grep -c 'peer stopped reading')" -eq $clients ]]; }
 below_mb() { [[ "$(resident_mb "$1")" -lt "$2" ]]; }
 
 fix_beside_it() {

@@ -7,8 +7,8 @@
 //          keeps the server waiting in send(), and the file stays in memory, once per client
 // chunked  the fix: 64 KiB at a time, however large the file and however slow the client
 //
-// All it takes to see which is which is marked USE_HELDBY; without those lines it is a server
-// that has never heard of heldby.
+// All it takes to see which is which, and which client, is marked USE_HELDBY; without those
+// lines it is a server that has never heard of heldby.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -82,9 +82,26 @@ class File {
 class Connection {
  public:
   explicit Connection(int fd) : fd_(fd) {}
-  ~Connection() { close(fd_); }
+  ~Connection() {
+#ifdef USE_HELDBY
+    known_.Forget();  // before the descriptor goes
+#endif
+    close(fd_);
+  }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
+
+  // What it is doing now, for /debug/connections.
+  void Says(const char* state) {
+#ifdef USE_HELDBY
+    known_.SetState(state);
+#else
+    static_cast<void>(state);
+#endif
+  }
+#ifdef USE_HELDBY
+  heldby::ConnectionId id() const { return known_.id(); }
+#endif
 
   bool ReadRequest() {
     std::string request;
@@ -118,6 +135,9 @@ class Connection {
 
  private:
   int fd_;
+#ifdef USE_HELDBY
+  heldby::Connection known_{fd_, heldby::Direction::kInbound};
+#endif
 };
 
 class DownloadHandler {
@@ -125,8 +145,16 @@ class DownloadHandler {
   explicit DownloadHandler(const Options& options) : options_(options) {}
 
   void Serve(int fd) const {
+#ifdef USE_HELDBY
+    const heldby::ScopedLabels labels({{"route", "/download"}});
+#endif
     Connection connection(fd);
+#ifdef USE_HELDBY
+    const heldby::Task task("download", {.connection = connection.id()});
+#endif
+    connection.Says("reading the request");
     if (!connection.ReadRequest()) return;
+    connection.Says("sending the file");
     File file(options_.file);
     if (!file.ok()) return;
     if (options_.mode == "leaky") {

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
+#include "exporters/http/table_page.h"
 #include "profile/merge.h"
 #include "profile/text.h"
 
@@ -55,31 +56,30 @@ Response Delta(const ProfileEntry& entry, const TakeOptions& options, std::int64
   return Encoded(Concat(entry.name, "-delta"), *delta);
 }
 
-std::string HtmlEscaped(std::string_view text) {
-  std::string escaped;
-  escaped.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&#34;";
-        break;
-      case '\'':
-        escaped += "&#39;";
-        break;
-      default:
-        escaped += c;
+// labels=connection,task,state,age or all.
+Result<HolderLabels> ParseHolderLabels(std::string_view text) {
+  HolderLabels labels;
+  while (!text.empty()) {
+    const auto comma = text.find(',');
+    const std::string_view word = text.substr(0, comma);
+    text.remove_prefix(comma == text.npos ? text.size() : comma + 1);
+    if (word == "all") {
+      labels = {.connection = true, .task = true, .state = true, .age = true};
+    } else if (word == "connection") {
+      labels.connection = true;
+    } else if (word == "task") {
+      labels.task = true;
+    } else if (word == "state") {
+      labels.state = true;
+    } else if (word == "age") {
+      labels.age = true;
+    } else {
+      return Status(
+          StatusCode::kInvalidArgument,
+          Concat("labels has \"", word, "\"; accepted: connection, task, state, age, or all"));
     }
   }
-  return escaped;
+  return labels;
 }
 
 struct IndexRow {
@@ -156,7 +156,9 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
 Response NamedProfile(const ProfileEntry& entry, const Query& query,
                       const std::function<bool()>& cancelled) {
   const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
-  const TakeOptions options = {.all_frames = query.Get("frames") == "all"};
+  const auto labels = ParseHolderLabels(query.Get("labels"));
+  if (!labels) return ErrorReply(400, labels.status().message());
+  const TakeOptions options = {.all_frames = query.Get("frames") == "all", .labels = *labels};
   if (const std::string_view text = query.Get("seconds"); !text.empty()) {
     const auto seconds = ParseInteger(text);
     if (!seconds || *seconds <= 0) {

@@ -38,7 +38,7 @@ std::string NotCollected(std::string_view what) {
 }
 
 Result<Profile> TakeHeap(const TakeOptions& options) {
-  auto heap = SnapshotHeap({.all_frames = options.all_frames});
+  auto heap = SnapshotHeap({.all_frames = options.all_frames, .labels = options.labels});
   if (heap || heap.status().code() != StatusCode::kUnavailable) return heap;
   return Empty({{"alloc_objects", "count"},
                 {"alloc_space", "bytes"},
@@ -94,6 +94,10 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"table_bytes", counters.table_bytes},
       {"unwind_rules_read_total", counters.unwind_rules_read_total},
       {"unwind_cache_bytes", counters.unwind_cache_bytes},
+      {"dropped_connections_total", counters.dropped_connections_total},
+      {"dropped_tasks_total", counters.dropped_tasks_total},
+      {"dropped_label_sets_total", counters.dropped_label_sets_total},
+      {"registry_bytes", counters.registry_bytes},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.

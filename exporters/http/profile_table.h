@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "heldby/heap.h"
 #include "heldby/profile.h"
 #include "heldby/status.h"
 
@@ -18,6 +19,7 @@ namespace heldby::http {
 
 struct TakeOptions {
   bool all_frames = false;  // frames=all: keep the allocator's and the standard library's
+  HolderLabels labels{};    // labels=connection,task,state,age
 };
 
 struct ProfileEntry {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "exporters/http/holder_pages.h"
 #include "exporters/http/reply.h"
 #include "heldby/symbolize.h"
 #include "profile/text.h"
@@ -59,7 +60,9 @@ Response Router::Dispatch(const Request& request) const {
   const std::string_view path = target->path;
   const bool is_root = path == kRoot.substr(0, kRoot.size() - 1);
   const bool is_health = path == "/healthz";
-  if (!is_root && !is_health && !path.starts_with(kRoot)) {
+  const bool is_connections = path == "/debug/connections";
+  const bool is_tasks = path == "/debug/tasks";
+  if (!is_root && !is_health && !is_connections && !is_tasks && !path.starts_with(kRoot)) {
     return ErrorReply(404, "404 page not found");
   }
   const bool is_read = request.method == "GET" || request.method == "HEAD";
@@ -73,6 +76,11 @@ Response Router::Dispatch(const Request& request) const {
   if (!is_read) return MethodNotAllowed("GET, HEAD");
   if (is_health) return TextReply("ok\n");
   if (is_root) return RedirectToRoot(*target);
+  if (is_connections || is_tasks) {
+    const auto query = Query::Parse(target->raw_query);
+    if (!query) return ErrorReply(400, query.status().message());
+    return is_connections ? ConnectionsPage(request, *query) : TasksPage(request, *query);
+  }
   return Named(request, path.substr(kRoot.size()), *target);
 }
 

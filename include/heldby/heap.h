@@ -35,11 +35,25 @@ struct HeapHooks {
 /// kInvalidArgument  negative, or above 1 TiB.
 Status SetHeapSampleBytes(std::int64_t mean_bytes);
 
+/// Labels that change with time or count up, and so are not in a profile unless asked for: they
+/// are part of what a sample is, and would break differences between profiles.
+struct HolderLabels {
+  bool connection = false;  // peer, direction, connection (a number), holder=ended
+  bool task = false;        // task (its name)
+  bool state = false;       // the connection's or else the task's state
+  bool age = false;         // seconds since the connection or else the task began
+
+  bool any() const { return connection || task || state || age; }
+};
+
 struct HeapSnapshotOptions {
   /// By default the frames of the allocator and of the standard library that lie on top of a
   /// stack are left out, as Go leaves out its runtime's, so that the first frame is the code
   /// that asked for memory: its own line, not std::vector's. True keeps them.
   bool all_frames = false;
+  /// Splits what is in use by who holds it; what nobody holds has holder=unattributed. What has
+  /// been freed is nobody's any more, so the totals of allocations stay with that row.
+  HolderLabels labels{};
 };
 
 /// Everything sampled so far, merged by stack and block size: alloc_objects, alloc_space,
@@ -56,15 +70,19 @@ struct HeapCounters {
   std::int64_t sites = 0;         // distinct stacks and sizes so far
   std::int64_t live_samples = 0;  // now
   std::int64_t samples_total = 0;
-  std::int64_t dropped_samples_total = 0;    // table of live samples full
-  std::int64_t dropped_stacks_total = 0;     // stack table full: counted without a stack
-  std::int64_t dropped_sites_total = 0;      // site table full: counted under one site
-  std::int64_t truncated_stacks_total = 0;   // deeper than 128 frames, or not unwindable
-  std::int64_t stale_samples_total = 0;      // freed past the hooks, found out on reuse
-  std::int64_t untracked_samples_total = 0;  // could not be placed where free() sees them
-  std::int64_t table_bytes = 0;              // mapped for the sampler's tables, now
-  std::int64_t unwind_rules_read_total = 0;  // rows of .eh_frame that no cache had
-  std::int64_t unwind_cache_bytes = 0;       // the unwinder's caches: all that it ever uses
+  std::int64_t dropped_samples_total = 0;      // table of live samples full
+  std::int64_t dropped_stacks_total = 0;       // stack table full: counted without a stack
+  std::int64_t dropped_sites_total = 0;        // site table full: counted under one site
+  std::int64_t truncated_stacks_total = 0;     // deeper than 128 frames, or not unwindable
+  std::int64_t stale_samples_total = 0;        // freed past the hooks, found out on reuse
+  std::int64_t untracked_samples_total = 0;    // could not be placed where free() sees them
+  std::int64_t table_bytes = 0;                // mapped for the sampler's tables, now
+  std::int64_t unwind_rules_read_total = 0;    // rows of .eh_frame that no cache had
+  std::int64_t unwind_cache_bytes = 0;         // the unwinder's caches: all that it ever uses
+  std::int64_t dropped_connections_total = 0;  // not recorded: 131,072 at once
+  std::int64_t dropped_tasks_total = 0;        // not recorded: 1,048,576 at once
+  std::int64_t dropped_label_sets_total = 0;   // counted as {other="true"}
+  std::int64_t registry_bytes = 0;             // used by connections, tasks and labels
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();
 

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "collect/holder_index.h"
+#include "collect/holders.h"
 #include "profile/builder.h"
 #include "profile/drop_frames.h"
 
@@ -30,8 +33,9 @@ constexpr std::uint64_t kUnloadedLimit = 0xffff800000000000;
 
 class HeapCollector {
  public:
-  explicit HeapCollector(const core::CoreApi& core)
+  HeapCollector(const core::CoreApi& core, const HolderLabels& wanted)
       : core_(core),
+        holders_(*core.registry, wanted),
         builder_({{"alloc_objects", "count"},
                   {"alloc_space", "bytes"},
                   {"inuse_objects", "count"},
@@ -46,6 +50,7 @@ class HeapCollector {
     header.period = static_cast<std::int64_t>(core_.sample_bytes());
     // profile/trim.h does the rest, where names are known.
     header.drop_frames = AllocationEntriesPattern();
+    holders_.Collect();
     core_.visit_heap_sites(&OnSite, this);
     AddDropComments();
     return std::move(builder_).Build();
@@ -71,17 +76,56 @@ class HeapCollector {
     if (site.truncated)
       stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
 
+    AddValues(site, std::move(stack));
+  }
+
+  // What a holder holds of the site in rows of its own, and the rest in one.
+  void AddValues(const core::HeapSite& site, std::vector<LocationId> stack) {
+    std::vector<Label> labels;
+    for (auto& [key, value] : LabelsOf(*core_.registry, site.labels)) {
+      std::string name = ProfileLabelName(std::move(key));
+      const bool is_first = std::ranges::find(labels, name, &Label::key) == labels.end();
+      // A label without a text would be a number.
+      if (is_first && !value.empty()) {
+        labels.push_back({.key = std::move(name), .text = std::move(value)});
+      }
+    }
+    labels.push_back({.key = "bytes",
+                      .number = static_cast<std::int64_t>(site.size_class_bytes),
+                      .number_unit = "bytes"});
+    core::HeapSite rest = site;
+    for (const HeldPart& part : holders_.PartsOf(site.id)) {
+      // Samples come and go while this is read: never more than is in use.
+      const std::uint64_t bytes = std::min(part.bytes, rest.allocated_bytes - rest.freed_bytes);
+      const std::uint64_t objects =
+          std::min(part.objects, rest.allocated_objects - rest.freed_objects);
+      if (bytes == 0) continue;
+      const Values before = ValuesOf(rest);
+      rest.allocated_bytes -= bytes;
+      rest.allocated_objects -= objects;
+      // The difference of two rounded values, so that the rows add up to the site's own.
+      Values mine = ValuesOf(rest);
+      std::ranges::transform(before, mine, mine.begin(), std::minus<>());
+      std::vector<Label> with_holder = labels;
+      with_holder.insert(with_holder.end(), part.labels.begin(), part.labels.end());
+      builder_.AddSample(stack, mine, std::move(with_holder));
+    }
+    const Values values = ValuesOf(rest);
+    if (holders_.wanted()) {
+      if (values == Values{}) return;
+      labels.push_back({.key = "holder", .text = "unattributed"});
+    }
+    builder_.AddSample(std::move(stack), values, std::move(labels));
+  }
+
+  using Values = std::array<std::int64_t, 4>;
+  static Values ValuesOf(const core::HeapSite& site) {
     const auto objects = [](std::uint64_t units) {
       return static_cast<std::int64_t>((units + kObjectUnit / 2) / kObjectUnit);
     };
-    const std::array<std::int64_t, 4> values = {
-        objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
-        objects(site.allocated_objects - site.freed_objects),
-        static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
-    builder_.AddSample(std::move(stack), values,
-                       {{.key = "bytes",
-                         .number = static_cast<std::int64_t>(site.size_class_bytes),
-                         .number_unit = "bytes"}});
+    return {objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
+            objects(site.allocated_objects - site.freed_objects),
+            static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
   }
 
   // Another library has been loaded where this code was: its names would be a lie. (Where
@@ -132,6 +176,9 @@ class HeapCollector {
         {counters.dropped_sites_total, "samples without a site: site table full"},
         {counters.untracked_samples_total, "samples not tracked: block could not be placed"},
         {counters.stale_samples_total, "samples freed past the hooks, found out later"},
+        {counters.dropped_connections_total, "connections not recorded: table full"},
+        {counters.dropped_tasks_total, "tasks not recorded: table full"},
+        {counters.dropped_label_sets_total, "label sets not kept: table full"},
     };
     for (const auto& [count, what] : drops) {
       if (count != 0) {
@@ -141,12 +188,15 @@ class HeapCollector {
   }
 
   const core::CoreApi& core_;
+  HolderIndex holders_;
   ProfileBuilder builder_;
   std::vector<core::ModuleRange> modules_;  // asked for in this profile; the last one first
 };
 
 }  // namespace
 
-Profile CollectHeap(const core::CoreApi& core) { return HeapCollector(core).Collect(); }
+Profile CollectHeap(const core::CoreApi& core, const HolderLabels& labels) {
+  return HeapCollector(core, labels).Collect();
+}
 
 }  // namespace heldby::collect

@@ -7,13 +7,15 @@
 #pragma once
 
 #include "core/core.h"
+#include "heldby/heap.h"
 #include "heldby/profile.h"
 
 namespace heldby::collect {
 
-/// alloc_objects, alloc_space, inuse_objects, inuse_space; a label `bytes` with the size class.
+/// alloc_objects, alloc_space, inuse_objects, inuse_space; a label `bytes` with the size class,
+/// the user's labels, and those of `labels`.
 /// Locations carry call addresses (return address - 1) and no mapping, but for the few
 /// synthetic frames, which have a mapping of their own.
-Profile CollectHeap(const core::CoreApi& core);
+Profile CollectHeap(const core::CoreApi& core, const HolderLabels& labels);
 
 }  // namespace heldby::collect

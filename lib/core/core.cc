@@ -13,18 +13,19 @@ struct SiteVisit {
   void* context;
 };
 
-void OnSite(void* argument, StackId stack, std::uint64_t size_class_bytes,
-            const SiteTotals& totals) {
+void OnSite(void* argument, SiteId id, const SiteTable::Key& key, const SiteTotals& totals) {
   const auto& call = *static_cast<SiteVisit*>(argument);
   HeapSite site{};
-  if (stack != StackId::kNoStack) {
-    const StackRecord& record = heap_sampler.stacks().Get(stack);
+  if (key.stack != StackId::kNoStack) {
+    const StackRecord& record = heap_sampler.stacks().Get(key.stack);
     site.frames = record.frames;
     site.modules = record.modules();
     site.depth = record.depth;
     site.truncated = record.truncated;
   }
-  site.size_class_bytes = size_class_bytes;
+  site.labels = key.labels;
+  site.id = static_cast<std::uint32_t>(id);
+  site.size_class_bytes = key.size_class_bytes;
   site.allocated_objects = totals.allocated_objects;
   site.allocated_bytes = totals.allocated_bytes;
   site.freed_objects = totals.freed_objects;
@@ -65,7 +66,12 @@ Counters ReadCounters() {
           .table_bytes = sampler.live().mapped_bytes() + sampler.sites().used_bytes() +
                          sampler.stacks().used_bytes(),
           .unwind_rules_read_total = unwind.rules_read_total,
-          .unwind_cache_bytes = unwind.cache_bytes};
+          .unwind_cache_bytes = unwind.cache_bytes,
+          .dropped_connections_total = registry.connections.dropped(),
+          .dropped_tasks_total = registry.tasks.dropped(),
+          .dropped_label_sets_total = registry.labels.dropped(),
+          .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
+                            registry.labels.used_bytes()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
@@ -89,6 +95,7 @@ constexpr CoreApi kApi = {
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
     .seed_thread = &SeedThread,
+    .registry = &registry_api,
 };
 
 }  // namespace

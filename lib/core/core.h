@@ -11,11 +11,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/base/thread_slot.h"
+#include "core/registry/registry.h"
 #include "core/stack/capture.h"
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 2;
+inline constexpr std::uint32_t kCoreAbi = 3;
 
 struct HookDescription {
   bool active;
@@ -29,6 +31,8 @@ struct HeapSite {
   const std::uint16_t* modules;  // which module each frame was in; 0: not known
   std::size_t depth;             // 0: the stack table was full
   bool truncated;
+  std::uint32_t labels;  // for visit_labels; 0: none
+  std::uint32_t id;      // as HeldSample::site names it
   std::uint64_t size_class_bytes;
   std::uint64_t allocated_objects;
   std::uint64_t allocated_bytes;
@@ -50,7 +54,86 @@ struct Counters {
   std::uint64_t table_bytes;              // now, mapped for our tables
   std::uint64_t unwind_rules_read_total;  // from .eh_frame: neither cache had them
   std::uint64_t unwind_cache_bytes;       // of both caches, static
+  std::uint64_t dropped_connections_total;
+  std::uint64_t dropped_tasks_total;
+  std::uint64_t dropped_label_sets_total;
+  std::uint64_t registry_bytes;  // now, used by their tables
 };
+
+/// What a holder holds of a site, one sample of it.
+struct HeldSample {
+  std::uint32_t site;
+  std::uint32_t connection;
+  std::uint32_t task;
+  std::uint64_t bytes;
+  std::uint64_t objects;  // in 1/4096
+};
+
+/// A copy of a record. Texts are the program's, and may be gone: read them with care.
+struct ConnectionView {
+  std::uint32_t id;
+  bool outbound;
+  bool implicit;
+  bool ended;
+  int fd;
+  std::uint32_t task;
+  std::uint32_t labels;
+  const char* state;
+  std::uint64_t state_since_ns;
+  std::uint64_t born_ns;
+  std::uint64_t ended_ns;
+  std::uint64_t cookie;
+  std::uint64_t queued_bytes;
+  std::int64_t held_bytes;
+  PeerAddress peer;              // of one that has ended
+  const std::uintptr_t* frames;  // of the code that opened it
+  const std::uint16_t* modules;
+  std::uint32_t depth;
+  bool truncated;
+};
+struct TaskView {
+  std::uint32_t id;
+  bool ended;
+  const char* name;
+  const char* file;
+  const char* function;
+  std::uint32_t line;
+  const char* state;
+  std::uint64_t state_since_ns;
+  std::uint64_t born_ns;
+  std::int64_t held_bytes;
+  std::uint32_t parent;
+  std::uint32_t connection;
+  std::uint32_t labels;
+  int tid;  // of the thread it is current on; 0: none
+};
+
+/// Connections, tasks and labels: core/registry/registry.h. All but the visits: signal-safe.
+struct RegistryApi {
+  std::uint32_t (*open_connection)(int fd, bool outbound, std::uintptr_t caller);
+  void (*end_connection)(std::uint32_t id);
+  void (*set_connection_state)(std::uint32_t id, const char* state);
+  void (*set_connection_queued_bytes)(std::uint32_t id, std::uint64_t bytes);
+  std::uint32_t (*begin_task)(const Registry::TaskStart& start);
+  void (*end_task)(std::uint32_t id);
+  void (*set_task_state)(std::uint32_t id, const char* state);
+  Holder (*holder)();
+  /// Of the calling thread; returns the one before.
+  Holder (*set_holder)(Holder holder);
+  std::uint32_t (*merge_labels)(std::uint32_t outer, const Label* labels, int count);
+  void (*visit_labels)(std::uint32_t id,
+                       void (*visit)(void* context, const char* key, const char* value),
+                       void* context);
+  void (*visit_connections)(void (*visit)(void* context, const ConnectionView& connection),
+                            void* context);
+  void (*visit_tasks)(void (*visit)(void* context, const TaskView& task), void* context);
+  /// Of those alive that have a connection or a task.
+  void (*visit_held_samples)(void (*visit)(void* context, const HeldSample& sample),
+                             void* context);
+  std::uint64_t (*now_ns)();  // of the clock that all of them are by
+};
+
+extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
 struct CoreApi {
   std::uint32_t abi;  // kCoreAbi
@@ -67,6 +150,7 @@ struct CoreApi {
   void (*leave_self)();
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
+  const RegistryApi* registry;
 };
 
 /// False in a core that another one stands before: the shared core behind an executable that

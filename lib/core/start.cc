@@ -17,6 +17,7 @@
 #include "core/base/self_guard.h"
 #include "core/core.h"
 #include "core/hooks/settings.h"
+#include "core/registry/registry.h"
 
 namespace heldby::core {
 namespace {
@@ -123,6 +124,9 @@ void StartListening(bool delayed) {
   if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
 }
 
+// The connections and tasks of the parent are the parent's.
+void BeginRegistryAnewInChild() { registry.BeginAnewInChild(); }
+
 // What such a child inherits, if the wait was in vain, is a face that is listed as loaded and
 // is not: it must never be asked for.
 bool face_half_loaded = false;
@@ -151,6 +155,7 @@ void StartCore() {
   if (!IsTheCoreOfThisProcess()) return;
   DecideHookState();
   if (Disabled()) return;
+  pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
   const bool listen = CopyVariable("HELDBY_LISTEN", listen_address);
   const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
   if (!listen && !dump) return;

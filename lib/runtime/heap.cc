@@ -51,7 +51,7 @@ Result<Profile> SnapshotHeap(const HeapSnapshotOptions& options) {
   const core::HookDescription hooks = core->describe_hooks();
   if (!hooks.active) return Status(StatusCode::kUnavailable, hooks.reason);
   try {
-    Profile profile = collect::CollectHeap(*core);
+    Profile profile = collect::CollectHeap(*core, options.labels);
     SymbolizeProfile(&profile);
     if (!options.all_frames) TrimAllocationFrames(&profile);
     return profile;
@@ -79,6 +79,10 @@ HeapCounters ReadHeapCounters() {
   result.table_bytes = as_signed(counters.table_bytes);
   result.unwind_rules_read_total = as_signed(counters.unwind_rules_read_total);
   result.unwind_cache_bytes = as_signed(counters.unwind_cache_bytes);
+  result.dropped_connections_total = as_signed(counters.dropped_connections_total);
+  result.dropped_tasks_total = as_signed(counters.dropped_tasks_total);
+  result.dropped_label_sets_total = as_signed(counters.dropped_label_sets_total);
+  result.registry_bytes = as_signed(counters.registry_bytes);
   return result;
 }
 

@@ -91,7 +91,7 @@ TEST(SiteTableRace, NoAdditionIsLostAndInUseIsNeverNegative) {
   std::thread reader([&] {
     while (!done.load()) {
       table->Visit(
-          [](void*, StackId, std::uint64_t, const SiteTotals& totals) {
+          [](void*, SiteId, const SiteTable::Key&, const SiteTotals& totals) {
             ASSERT_GE(totals.allocated_bytes, totals.freed_bytes);
             ASSERT_GE(totals.allocated_objects, totals.freed_objects);
           },
@@ -100,7 +100,7 @@ TEST(SiteTableRace, NoAdditionIsLostAndInUseIsNeverNegative) {
   });
   OnThreads([&](int) {
     for (int i = 0; i < kRounds; ++i) {
-      const SiteId site = table->Find(StackId{static_cast<std::uint32_t>(i % 100 + 1)}, 64);
+      const SiteId site = table->Find(StackId{static_cast<std::uint32_t>(i % 100 + 1)}, 64, 0);
       table->AddAllocated(site, 64, 1);
       table->AddFreed(site, 64, 1);
     }
@@ -109,7 +109,7 @@ TEST(SiteTableRace, NoAdditionIsLostAndInUseIsNeverNegative) {
   reader.join();
   std::uint64_t sum = 0;
   table->Visit(
-      [](void* context, StackId, std::uint64_t, const SiteTotals& totals) {
+      [](void* context, SiteId, const SiteTable::Key&, const SiteTotals& totals) {
         *static_cast<std::uint64_t*>(context) += totals.allocated_bytes;
         EXPECT_EQ(totals.allocated_bytes, totals.freed_bytes);
       },

@@ -14,6 +14,13 @@
 
 namespace heldby::core {
 
+/// Who holds what a thread allocates now: ids of core/registry, 0 for none.
+struct Holder {
+  std::uint32_t connection;
+  std::uint32_t task;
+  std::uint32_t labels;
+};
+
 struct ThreadSlot {
   /// Bytes until the next look. 0 at birth, so that a thread's first allocation takes the slow
   /// path and draws. Read and written on every allocation; everything else only on the slow
@@ -29,6 +36,7 @@ struct ThreadSlot {
   std::uintptr_t stack_reach;
   std::uintptr_t foreign_page;  // of the last stack found not to be this one
   std::uint32_t stack_kind;     // 0: not looked at yet; 1: the main thread's; 2: another's
+  Holder holder;                // copied into every sample
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/countdown.h"
 #include "core/base/self_guard.h"
+#include "core/registry/registry.h"
 
 namespace heldby::core {
 
@@ -28,7 +29,13 @@ bool HeapSampler::RecordAllocation(std::uintptr_t address, std::size_t size_byte
 
   const Weight weight = WeightOf(size_bytes, mean_bytes);
   LiveSample sample;
-  sample.site = sites_.Find(stacks_.Intern(stack), size_bytes);
+  // Who ended meanwhile holds nothing; the labels stay, they are the site's.
+  Holder holder = thread_slot.holder;
+  registry.Hold(&holder, weight.bytes);
+  sample.connection = holder.connection;
+  sample.task = holder.task;
+  sample.labels = holder.labels;
+  sample.site = sites_.Find(stacks_.Intern(stack), size_bytes, holder.labels);
   sample.size_bytes = size_bytes;
   sample.weight_bytes = weight.bytes;
   sample.weight_objects = weight.objects;
@@ -54,6 +61,7 @@ bool HeapSampler::RecordFree(std::uintptr_t address) {
 
 void HeapSampler::Forget(const LiveSample& sample) {
   sites_.AddFreed(sample.site, sample.weight_bytes, sample.weight_objects);
+  registry.Release({sample.connection, sample.task, sample.labels}, sample.weight_bytes);
 }
 
 void HeapSampler::PutBack(std::uintptr_t address, const LiveSample& sample) {

@@ -47,6 +47,7 @@ class HeapSampler {
   const LiveTable& live() const { return live_; }
   const SiteTable& sites() const { return sites_; }
   const StackTable& stacks() const { return stacks_; }
+  StackTable& stacks() { return stacks_; }
   std::uint64_t samples() const { return samples_.load(std::memory_order_relaxed); }
   std::uint64_t truncated_stacks() const { return truncated_.load(std::memory_order_relaxed); }
   std::uint64_t stale_samples() const { return stale_.load(std::memory_order_relaxed); }

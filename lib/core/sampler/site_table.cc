@@ -2,12 +2,11 @@
 
 namespace heldby::core {
 
-std::uint32_t SiteTable::Search(std::uint32_t from, std::uint32_t until, StackId stack,
-                                std::uint64_t size_class_bytes) const {
+std::uint32_t SiteTable::Search(std::uint32_t from, std::uint32_t until, const Key& key) const {
   for (std::uint32_t at = from; at != until;) {
     const auto& site = *static_cast<const Site*>(arena_.At(at));
-    if (site.stack == static_cast<std::uint32_t>(stack) &&
-        site.size_class_bytes == size_class_bytes) {
+    if (site.stack == static_cast<std::uint32_t>(key.stack) && site.labels == key.labels &&
+        site.size_class_bytes == key.size_class_bytes) {
       return at;
     }
     at = site.next;
@@ -15,16 +14,21 @@ std::uint32_t SiteTable::Search(std::uint32_t from, std::uint32_t until, StackId
   return 0;
 }
 
+SiteTable::Key SiteTable::KeyOf(SiteId id) const {
+  const Site& site = const_cast<SiteTable*>(this)->Get(id);
+  return {StackId{site.stack}, site.labels, site.size_class_bytes};
+}
+
 // Same publication rule as StackTable (its I1, I2): complete before the CAS that links it, and
 // the loser of a race looks at what was linked meanwhile.
-SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes) {
-  const std::uint64_t size_class = SizeClassBytes(size_bytes);
-  const std::uint64_t hash =
-      ((std::uint64_t{static_cast<std::uint32_t>(stack)} << 20) ^ size_class) *
-      0x9e3779b97f4a7c15u;
+SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes, std::uint32_t labels) {
+  const Key key = {stack, labels, SizeClassBytes(size_bytes)};
+  const std::uint64_t hash = ((std::uint64_t{static_cast<std::uint32_t>(stack)} << 20) ^
+                              std::uint64_t{labels} << 40 ^ key.size_class_bytes) *
+                             0x9e3779b97f4a7c15u;
   std::atomic<std::uint32_t>& bucket = buckets_[(hash >> 40) % kBuckets];
   std::uint32_t head = bucket.load(std::memory_order_acquire);
-  if (std::uint32_t found = Search(head, 0, stack, size_class)) return SiteId{found};
+  if (std::uint32_t found = Search(head, 0, key)) return SiteId{found};
 
   const std::uint32_t at = arena_.Allocate(sizeof(Site));
   if (at == 0) {
@@ -33,7 +37,8 @@ SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes) {
   }
   auto* site = static_cast<Site*>(arena_.At(at));  // zeroed pages: totals start at 0
   site->stack = static_cast<std::uint32_t>(stack);
-  site->size_class_bytes = size_class;
+  site->labels = labels;
+  site->size_class_bytes = key.size_class_bytes;
   for (;;) {
     site->next = head;
     const std::uint32_t seen = head;
@@ -41,7 +46,7 @@ SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes) {
       size_.fetch_add(1, std::memory_order_relaxed);
       return SiteId{at};
     }
-    if (std::uint32_t found = Search(head, seen, stack, size_class)) return SiteId{found};
+    if (std::uint32_t found = Search(head, seen, key)) return SiteId{found};
   }
 }
 
@@ -59,23 +64,23 @@ void SiteTable::AddFreed(SiteId id, std::uint64_t bytes, std::uint64_t objects) 
 }
 
 void SiteTable::Visit(Visitor visit, void* context) const {
-  const auto read = [&](const Site& site) {
+  const auto read = [&](SiteId id, const Site& site) {
     SiteTotals totals;
     totals.freed_objects = site.freed_objects.load(std::memory_order_acquire);
     totals.freed_bytes = site.freed_bytes.load(std::memory_order_acquire);
     totals.allocated_objects = site.allocated_objects.load(std::memory_order_relaxed);
     totals.allocated_bytes = site.allocated_bytes.load(std::memory_order_relaxed);
     if (totals.allocated_objects == 0) return;
-    visit(context, StackId{site.stack}, site.size_class_bytes, totals);
+    visit(context, id, {StackId{site.stack}, site.labels, site.size_class_bytes}, totals);
   };
   for (const auto& bucket : buckets_) {
     for (std::uint32_t at = bucket.load(std::memory_order_acquire); at != 0;) {
       const auto& site = *static_cast<const Site*>(arena_.At(at));
-      read(site);
+      read(SiteId{at}, site);
       at = site.next;
     }
   }
-  read(other_);
+  read(SiteId{0}, other_);
 }
 
 }  // namespace heldby::core

@@ -1,4 +1,5 @@
-// core/sampler/site_table.h - totals per allocation site: a stack and a size class.
+// core/sampler/site_table.h - totals per allocation site: a stack, a size class, the user's
+// labels.
 //
 // Threads  any, lock-free.   Signals  safe.   Allocates  never from the host's heap.
 // Units    bytes; objects in 1/kObjectUnit.
@@ -48,12 +49,19 @@ class SiteTable {
 
   constexpr SiteTable() = default;
 
-  SiteId Find(StackId stack, std::uint64_t size_bytes);
+  SiteId Find(StackId stack, std::uint64_t size_bytes, std::uint32_t labels);
   void AddAllocated(SiteId site, std::uint64_t bytes, std::uint64_t objects);
   void AddFreed(SiteId site, std::uint64_t bytes, std::uint64_t objects);
 
-  using Visitor = void (*)(void* context, StackId stack, std::uint64_t size_class_bytes,
-                           const SiteTotals& totals);
+  /// What a site is, beside its totals.
+  struct Key {
+    StackId stack;
+    std::uint32_t labels;  // a set of core/registry's LabelTable; 0: none
+    std::uint64_t size_class_bytes;
+  };
+  Key KeyOf(SiteId id) const;
+
+  using Visitor = void (*)(void* context, SiteId id, const Key& key, const SiteTotals& totals);
   void Visit(Visitor visit, void* context) const;
 
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
@@ -66,6 +74,7 @@ class SiteTable {
   struct Site {
     std::uint32_t next;
     std::uint32_t stack;
+    std::uint32_t labels;
     std::uint64_t size_class_bytes;
     std::atomic<std::uint64_t> allocated_objects;
     std::atomic<std::uint64_t> allocated_bytes;
@@ -77,8 +86,7 @@ class SiteTable {
     const auto offset = static_cast<std::uint32_t>(id);
     return offset == 0 ? other_ : *static_cast<Site*>(arena_.At(offset));
   }
-  std::uint32_t Search(std::uint32_t from, std::uint32_t until, StackId stack,
-                       std::uint64_t size_class_bytes) const;
+  std::uint32_t Search(std::uint32_t from, std::uint32_t until, const Key& key) const;
 
   PageArena arena_{kCapacityBytes};
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};

@@ -27,10 +27,11 @@ TEST(SizeClassBytes, IsNeverBelowAndAtMostAnEighthAboveTheSize) {
 
 TEST(SiteTable, TotalsOfASiteAreWhatWasAddedAndFreed) {
   auto table = std::make_unique<SiteTable>();
-  const SiteId site = table->Find(StackId{5}, 100);
-  EXPECT_EQ(table->Find(StackId{5}, 104), site) << "same size class";
-  EXPECT_NE(table->Find(StackId{5}, 105), site);
-  EXPECT_NE(table->Find(StackId{6}, 100), site);
+  const SiteId site = table->Find(StackId{5}, 100, 0);
+  EXPECT_EQ(table->Find(StackId{5}, 104, 0), site) << "same size class";
+  EXPECT_NE(table->Find(StackId{5}, 105, 0), site);
+  EXPECT_NE(table->Find(StackId{6}, 100, 0), site);
+  EXPECT_NE(table->Find(StackId{5}, 100, 9), site) << "other labels";
 
   table->AddAllocated(site, 1000, 10);
   table->AddAllocated(site, 500, 5);
@@ -38,9 +39,9 @@ TEST(SiteTable, TotalsOfASiteAreWhatWasAddedAndFreed) {
 
   SiteTotals found;
   table->Visit(
-      [](void* context, StackId stack, std::uint64_t size_class, const SiteTotals& totals) {
-        EXPECT_EQ(stack, StackId{5});
-        EXPECT_EQ(size_class, 104u);
+      [](void* context, SiteId, const SiteTable::Key& key, const SiteTotals& totals) {
+        EXPECT_EQ(key.stack, StackId{5});
+        EXPECT_EQ(key.size_class_bytes, 104u);
         *static_cast<SiteTotals*>(context) = totals;
       },
       &found);
@@ -53,15 +54,15 @@ TEST(SiteTable, TotalsOfASiteAreWhatWasAddedAndFreed) {
 TEST(SiteTable, SitesBeyondItsCapacityAreCountedTogetherUnderNoStack) {
   auto table = std::make_unique<SiteTable>();
   std::uint32_t stack = 1;
-  for (; table->dropped() == 0; ++stack) table->Find(StackId{stack}, 16);
+  for (; table->dropped() == 0; ++stack) table->Find(StackId{stack}, 16, 0);
   EXPECT_GT(stack, 250'000u);
-  const SiteId other = table->Find(StackId{stack + 1}, 16);
+  const SiteId other = table->Find(StackId{stack + 1}, 16, 0);
   EXPECT_EQ(other, SiteId{0});
   table->AddAllocated(other, 64, 4096);
   std::uint64_t without_stack = 0;
   table->Visit(
-      [](void* context, StackId id, std::uint64_t, const SiteTotals& totals) {
-        if (id == StackId::kNoStack)
+      [](void* context, SiteId, const SiteTable::Key& key, const SiteTotals& totals) {
+        if (key.stack == StackId::kNoStack)
           *static_cast<std::uint64_t*>(context) = totals.allocated_bytes;
       },
       &without_stack);

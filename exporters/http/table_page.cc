@@ -1,0 +1,214 @@
+#include "exporters/http/table_page.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "exporters/http/reply.h"
+#include "profile/text.h"
+
+namespace heldby::http {
+namespace {
+
+constexpr std::size_t kDefaultLimit = 200;
+constexpr std::int64_t kMostRows = 100'000;
+
+std::string Text(const Cell& cell) {
+  const auto* number = std::get_if<std::int64_t>(&cell);
+  return number != nullptr ? std::to_string(*number) : std::get<std::string>(cell);
+}
+
+// A text of the program's own must not end a line of ours, nor move the cursor.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+// Bytes of the UTF-8 character that begins here; 0: none does. Overlong forms pass: a reader
+// of JSON minds bytes that are no character, not characters that are badly chosen.
+std::size_t CharacterBytes(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const std::size_t size = byte(0) < 0x80             ? 1
+                           : byte(0) >> 5 == 0b110    ? 2
+                           : byte(0) >> 4 == 0b1110   ? 3
+                           : byte(0) >> 3 == 0b1'1110 ? 4
+                                                      : 0;
+  if (size > text.size()) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if (byte(i) >> 6 != 0b10) return 0;
+  }
+  return size;
+}
+
+// JSON is UTF-8; a text of the program's, or one cut to a table's room, need not be.
+std::string JsonQuoted(std::string_view text) {
+  std::string quoted = "\"";
+  while (!text.empty()) {
+    const std::size_t size = CharacterBytes(text);
+    const char c = text.front();
+    if (size == 0) {
+      quoted += '?';
+    } else if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+    } else if (size == 1 && static_cast<unsigned char>(c) < 0x20) {
+      absl::StrAppend(&quoted, "\\u", absl::Hex(c, absl::kZeroPad4));
+    } else {
+      quoted.append(text, 0, size);
+    }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return quoted += '"';
+}
+
+std::string MoreLine(const TablePage& page) {
+  return page.rows_total > page.rows.size()
+             ? Concat(page.rows_total - page.rows.size(), " more; limit=N shows N rows")
+             : std::string();
+}
+
+Response AsText(const TablePage& page) {
+  std::vector<std::size_t> widths;
+  for (const Column& column : page.columns) widths.push_back(column.name.size());
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& row : page.rows) {
+    std::vector<std::string>& texts = rows.emplace_back();
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      texts.push_back(Printable(Text(row[i])));
+      widths[i] = std::max(widths[i], texts.back().size());
+    }
+  }
+  std::string body = Concat(page.introduction, "\n\n");
+  const auto append = [&](std::size_t i, std::string_view text) {
+    const std::string room(widths[i] - text.size(), ' ');
+    if (page.columns[i].is_number) absl::StrAppend(&body, room);
+    absl::StrAppend(&body, AsPiece(text));
+    if (i + 1 == page.columns.size()) {
+      body += '\n';
+      return;
+    }
+    if (!page.columns[i].is_number) absl::StrAppend(&body, room);
+    absl::StrAppend(&body, "  ");
+  };
+  for (std::size_t i = 0; i < page.columns.size(); ++i) append(i, page.columns[i].name);
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) append(i, row[i]);
+  }
+  if (const std::string more = MoreLine(page); !more.empty()) {
+    absl::StrAppend(&body, more, "\n");
+  }
+  return TextReply(std::move(body));
+}
+
+Response AsHtml(const TablePage& page) {
+  std::string body = Concat(
+      "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>", page.title,
+      "</title>\n<style>td, th { padding: 0 1em 0 0; text-align: left } "
+      ".n { text-align: right }</style>\n</head>\n<body>\n<h1>",
+      page.title, "</h1>\n<p>", HtmlEscaped(page.introduction), "</p>\n<table>\n<thead><tr>");
+  const auto cell = [&](std::string_view tag, std::size_t i, std::string_view text) {
+    absl::StrAppend(&body, "<", AsPiece(tag), page.columns[i].is_number ? " class=\"n\">" : ">",
+                    HtmlEscaped(text), "</", AsPiece(tag), ">");
+  };
+  for (std::size_t i = 0; i < page.columns.size(); ++i) cell("th", i, page.columns[i].name);
+  absl::StrAppend(&body, "</tr></thead>\n");
+  for (const auto& row : page.rows) {
+    absl::StrAppend(&body, "<tr>");
+    for (std::size_t i = 0; i < row.size(); ++i) cell("td", i, Text(row[i]));
+    absl::StrAppend(&body, "</tr>\n");
+  }
+  absl::StrAppend(&body, "</table>\n<p>", HtmlEscaped(MoreLine(page)),
+                  "</p>\n</body>\n</html>\n");
+  return HtmlReply(std::move(body));
+}
+
+Response AsJson(const TablePage& page) {
+  std::string body = Concat("{\"", page.rows_are, "_total\": ", page.rows_total, ", \"",
+                            page.rows_are, "\": [");
+  for (std::size_t r = 0; r < page.rows.size(); ++r) {
+    absl::StrAppend(&body, r == 0 ? "\n" : ",\n", "{");
+    for (std::size_t i = 0; i < page.rows[r].size(); ++i) {
+      const Cell& value = page.rows[r][i];
+      const bool is_number = std::holds_alternative<std::int64_t>(value);
+      absl::StrAppend(&body, i == 0 ? "" : ", ", JsonQuoted(page.columns[i].name), ": ",
+                      is_number ? Text(value) : JsonQuoted(Text(value)));
+    }
+    body += '}';
+  }
+  absl::StrAppend(&body, "\n]}\n");
+  Response response = TextReply(std::move(body));
+  for (auto& [name, value] : response.headers) {
+    if (name == "Content-Type") value = "application/json";
+  }
+  return response;
+}
+
+}  // namespace
+
+std::string HtmlEscaped(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&#34;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+Result<PageFormat> FormatFor(const Request& request, const Query& query) {
+  const std::string_view format = query.Get("format");
+  if (format == "html") return PageFormat::kHtml;
+  if (format == "text") return PageFormat::kText;
+  if (format == "json") return PageFormat::kJson;
+  if (!format.empty()) {
+    return Status(StatusCode::kInvalidArgument,
+                  Concat("format is \"", format, "\"; accepted: html, text, json"));
+  }
+  const std::string* accept = FindHeader(request, "Accept");
+  return accept != nullptr && accept->find("text/html") != std::string::npos
+             ? PageFormat::kHtml
+             : PageFormat::kText;
+}
+
+Result<std::size_t> LimitFor(const Query& query) {
+  const std::string_view text = query.Get("limit");
+  if (text.empty()) return kDefaultLimit;
+  const auto limit = ParseInteger(text);
+  if (!limit || *limit < 1 || *limit > kMostRows) {
+    return Status(StatusCode::kInvalidArgument,
+                  Concat("limit is \"", text, "\"; accepted: 1 to ", kMostRows));
+  }
+  return static_cast<std::size_t>(*limit);
+}
+
+Response Render(const TablePage& page, PageFormat format) {
+  switch (format) {
+    case PageFormat::kHtml:
+      return AsHtml(page);
+    case PageFormat::kText:
+      return AsText(page);
+    case PageFormat::kJson:
+      break;
+  }
+  return AsJson(page);
+}
+
+}  // namespace heldby::http

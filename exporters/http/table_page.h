@@ -1,0 +1,47 @@
+// exporters/http/table_page.h - a table as HTML, as aligned text, or as JSON.
+//
+// Threads  values and pure functions: any.   Signals  unsafe: allocates.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "exporters/http/target.h"
+#include "heldby/http.h"
+
+namespace heldby::http {
+
+struct Column {
+  std::string_view name;  // lower case with underscores: the key in JSON, the head of the text
+  bool is_number = false;
+};
+
+/// Numbers are shown as they are: units are in the column's name.
+using Cell = std::variant<std::int64_t, std::string>;
+
+struct TablePage {
+  std::string_view title;     // the path
+  std::string_view rows_are;  // "connections": the key of the list in JSON
+  std::string introduction;   // one or two sentences, above the table
+  std::vector<Column> columns;
+  std::vector<std::vector<Cell>> rows;
+  std::size_t rows_total = 0;  // with those beyond the limit
+};
+
+enum class PageFormat { kHtml, kText, kJson };
+
+/// `format` of the query, or else what the client accepts: a browser says text/html.
+/// kInvalidArgument  another format; the message names what is accepted.
+[[nodiscard]] Result<PageFormat> FormatFor(const Request& request, const Query& query);
+
+/// `limit` of the query: 200 unless given. kInvalidArgument: not 1 to 100,000.
+[[nodiscard]] Result<std::size_t> LimitFor(const Query& query);
+
+[[nodiscard]] Response Render(const TablePage& page, PageFormat format);
+
+[[nodiscard]] std::string HtmlEscaped(std::string_view text);
+
+}  // namespace heldby::http

@@ -1,0 +1,49 @@
+// collect/holder_index.h - the part of each heap site that a connection or a task holds.
+//
+// Threads  one.   Signals  unsafe: allocates.   Units  bytes; objects in 1/4096.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "core/core.h"
+#include "heldby/heap.h"
+#include "heldby/profile.h"
+
+namespace heldby::collect {
+
+struct HeldPart {
+  std::vector<Label> labels{};
+  std::uint64_t bytes = 0;
+  std::uint64_t objects = 0;
+};
+
+class HolderIndex {
+ public:
+  HolderIndex(const core::RegistryApi& registry, const HolderLabels& wanted)
+      : registry_(registry), wanted_(wanted) {}
+
+  /// Looks at every live sample that has a holder, once; nothing if no label is wanted.
+  void Collect();
+
+  bool wanted() const { return wanted_.any(); }
+  /// Of the site with this id (HeapSite::id).
+  std::span<const HeldPart> PartsOf(std::uint32_t site) const;
+
+ private:
+  void Add(const core::HeldSample& sample);
+  void NameConnections();
+  void NameTasks();
+
+  const core::RegistryApi& registry_;
+  const HolderLabels wanted_;
+  absl::flat_hash_map<std::uint32_t, std::vector<Label>> connections_;
+  absl::flat_hash_map<std::uint32_t, std::vector<Label>> tasks_;
+  absl::flat_hash_map<std::uint32_t, std::vector<HeldPart>> parts_;
+  absl::flat_hash_map<std::string, std::size_t> part_of_;  // site and labels -> its place there
+};
+
+}  // namespace heldby::collect

@@ -1,0 +1,149 @@
+#include "collect/holders.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <tuple>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
+#include "collect/safe_text.h"
+#include "collect/socket_state.h"
+
+namespace heldby::collect {
+namespace {
+
+std::int64_t Since(std::uint64_t now_ns, std::uint64_t then_ns) {
+  return now_ns > then_ns ? static_cast<std::int64_t>(now_ns - then_ns) : 0;
+}
+
+// visit_* takes a function and a context; this makes them of one lambda.
+template <typename View, typename Function>
+void Visit(void (*visit)(void (*)(void*, const View&), void*), Function function) {
+  visit([](void* context, const View& view) { (*static_cast<Function*>(context))(view); },
+        &function);
+}
+
+ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionView& view,
+                      std::uint64_t now_ns) {
+  ConnectionInfo info;
+  info.id = ConnectionId{view.id};
+  info.direction = view.outbound ? Direction::kOutbound : Direction::kInbound;
+  info.ended = view.ended;
+  info.implicit = view.implicit;
+  info.fd = view.fd;
+  info.state = SafeText(view.state);
+  info.labels = LabelsOf(registry, view.labels);
+  info.age_ns = Since(now_ns, view.born_ns);
+  info.state_age_ns = Since(now_ns, view.state_since_ns);
+  info.held_bytes = std::max<std::int64_t>(view.held_bytes, 0);
+  info.queued_bytes = view.queued_bytes;
+  for (std::uint32_t i = 0; i < view.depth; ++i) info.opened_by.push_back(view.frames[i] - 1);
+  if (view.ended) {
+    info.peer =
+        AddressText(reinterpret_cast<const sockaddr*>(view.peer.bytes), view.peer.size_bytes);
+    return info;
+  }
+  const SocketState socket = ReadSocket(view.fd, view.cookie);
+  SocketVerdict verdict = Judge(socket);
+  info.kernel_known = socket.known;
+  info.peer = socket.peer;
+  info.local = socket.local;
+  info.unsent_bytes = socket.unsent_bytes;
+  info.unread_bytes = socket.unread_bytes;
+  info.stalled_ns = verdict.stalled_ms * 1'000'000;
+  info.verdict = std::move(verdict.text);
+  if (!socket.known && view.fd >= 0) {
+    info.verdict = view.cookie != 0 ? "descriptor closed, or another socket by now"
+                                    : "descriptor was not a socket";
+  }
+  return info;
+}
+
+}  // namespace
+
+std::string ProfileLabelName(std::string key) {
+  static constexpr std::array<std::string_view, 9> kOurs = {
+      "age",    "attribution", "bytes", "connection", "direction",
+      "holder", "peer",        "state", "task"};
+  for (char& c : key) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  const bool is_ours = std::ranges::find(kOurs, key) != kOurs.end();
+  if (is_ours || absl::ascii_isdigit(static_cast<unsigned char>(key[0]))) {
+    return "user_" + key;
+  }
+  return key;
+}
+
+Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id) {
+  Labels labels;
+  registry.visit_labels(
+      id,
+      [](void* context, const char* key, const char* value) {
+        static_cast<Labels*>(context)->emplace_back(key, value);
+      },
+      &labels);
+  return labels;
+}
+
+std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry) {
+  const std::uint64_t now_ns = registry.now_ns();
+  std::vector<ConnectionInfo> connections;
+  std::vector<std::uint32_t> task_of;
+  Visit<core::ConnectionView>(registry.visit_connections,
+                              [&](const core::ConnectionView& view) {
+                                connections.push_back(InfoOf(registry, view, now_ns));
+                                task_of.push_back(view.task);
+                              });
+  // The task that works for it; if there is none, the one that opened it.
+  absl::flat_hash_map<std::uint32_t, std::string> names;
+  absl::flat_hash_map<std::uint32_t, std::string> workers;
+  Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
+    const std::string name = SafeText(view.name);
+    names.emplace(view.id, name);
+    if (!view.ended && view.connection != 0) workers.emplace(view.connection, name);
+  });
+  for (std::size_t i = 0; i < connections.size(); ++i) {
+    const auto worker = workers.find(static_cast<std::uint32_t>(connections[i].id));
+    const auto opener = names.find(task_of[i]);
+    if (worker != workers.end()) {
+      connections[i].task = worker->second;
+    } else if (opener != names.end()) {
+      connections[i].task = opener->second;
+    }
+  }
+  std::ranges::stable_sort(connections, [](const ConnectionInfo& a, const ConnectionInfo& b) {
+    return std::make_tuple(a.held_bytes, a.queued_bytes + a.unsent_bytes, a.age_ns) >
+           std::make_tuple(b.held_bytes, b.queued_bytes + b.unsent_bytes, b.age_ns);
+  });
+  return connections;
+}
+
+std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry) {
+  const std::uint64_t now_ns = registry.now_ns();
+  std::vector<TaskInfo> tasks;
+  Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
+    tasks.push_back({.id = TaskId{view.id},
+                     .parent = TaskId{view.parent},
+                     .connection = ConnectionId{view.connection},
+                     .ended = view.ended,
+                     .name = SafeText(view.name),
+                     .function = SafeText(view.function),
+                     .file = SafeText(view.file),
+                     .line = view.line,
+                     .state = SafeText(view.state),
+                     .labels = LabelsOf(registry, view.labels),
+                     .age_ns = Since(now_ns, view.born_ns),
+                     .state_age_ns = Since(now_ns, view.state_since_ns),
+                     .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)});
+  });
+  std::ranges::stable_sort(tasks, [](const TaskInfo& a, const TaskInfo& b) {
+    return std::make_pair(a.held_bytes, a.age_ns) > std::make_pair(b.held_bytes, b.age_ns);
+  });
+  return tasks;
+}
+
+}  // namespace heldby::collect

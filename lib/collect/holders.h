@@ -1,0 +1,28 @@
+// collect/holders.h - connections and tasks out of the core's tables, with what the kernel
+// knows.
+//
+// Threads  any.   Signals  unsafe: allocates, some 5 us a connection.
+// Units    as in heldby/connection.h and heldby/task.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/core.h"
+#include "heldby/connection.h"
+#include "heldby/task.h"
+
+namespace heldby::collect {
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+/// A key of the program's as readers of profiles take it: letters, digits and _, and none of
+/// those that mean something else here, such as `bytes`, which becomes `user_bytes`.
+[[nodiscard]] std::string ProfileLabelName(std::string key);
+[[nodiscard]] Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id);
+[[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
+[[nodiscard]] std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry);
+
+}  // namespace heldby::collect

@@ -1,0 +1,133 @@
+#include "core/registry/registry.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "core/base/self_guard.h"
+
+namespace heldby::core {
+namespace {
+
+std::uint64_t CookieOf(int fd) {
+  const int kept = errno;
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) cookie = 0;
+  errno = kept;
+  return cookie;
+}
+
+// Asked for at the end, and only if somebody will still want to know: a system call.
+void RememberPeer(ConnectionRecord* record) {
+  const int fd = record->fd.load(std::memory_order_relaxed);
+  if (CookieOf(fd) != record->cookie.load(std::memory_order_relaxed)) return;
+  const int kept = errno;
+  PeerAddress peer{};
+  socklen_t size = sizeof(peer.bytes);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(peer.bytes), &size) == 0) {
+    peer.size_bytes = size < sizeof(peer.bytes) ? size : sizeof(peer.bytes);
+  }
+  errno = kept;
+  std::uint64_t words[4];
+  static_assert(sizeof(words) == sizeof(peer));
+  memcpy(words, &peer, sizeof(words));
+  for (int i = 0; i < 4; ++i) record->peer[i].store(words[i], std::memory_order_relaxed);
+}
+
+template <typename Table>
+void HoldOne(Table* table, std::uint32_t* id, std::int64_t bytes) {
+  if (*id == 0) return;
+  if (table->Ref(*id)) {
+    table->Get(*id).held_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  } else {
+    *id = 0;
+  }
+}
+
+template <typename Table>
+void ReleaseOne(Table* table, std::uint32_t id, std::int64_t bytes) {
+  if (id == 0) return;
+  table->Get(id).held_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+  table->Unref(id);
+}
+
+}  // namespace
+
+constinit Registry registry;
+
+std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
+                                       std::uintptr_t caller, StackTable* stacks) {
+  SelfGuard self;
+  Stack stack;
+  CaptureStack(caller, &stack);
+  const StackId opened = stacks->Intern(stack);
+  const std::uint64_t now_ns = CoarseNowNs();
+  const std::uint64_t cookie = CookieOf(fd);
+  const Holder holder = thread_slot.holder;
+  return connections.Make([&](ConnectionRecord& record) {
+    constexpr auto kRelaxed = std::memory_order_relaxed;
+    record.fd.store(fd, kRelaxed);
+    record.direction.store(outbound ? 1 : 0, kRelaxed);
+    record.implicit.store(implicit, kRelaxed);
+    record.stack.store(static_cast<std::uint32_t>(opened), kRelaxed);
+    record.task.store(holder.task, kRelaxed);
+    record.labels.store(holder.labels, kRelaxed);
+    record.state.store(nullptr, kRelaxed);
+    record.state_since_ns.store(now_ns, kRelaxed);
+    record.born_ns.store(now_ns, kRelaxed);
+    record.ended_ns.store(0, kRelaxed);
+    record.cookie.store(cookie, kRelaxed);
+    record.queued_bytes.store(0, kRelaxed);
+    record.held_bytes.store(0, kRelaxed);
+    for (auto& word : record.peer) word.store(0, kRelaxed);
+  });
+}
+
+void Registry::EndConnection(std::uint32_t id) {
+  ConnectionRecord* record = connections.Open(id);
+  if (record == nullptr) return;
+  if (record->head.references.load(std::memory_order_relaxed) > 1) RememberPeer(record);
+  record->ended_ns.store(CoarseNowNs(), std::memory_order_relaxed);
+  connections.End(id);
+}
+
+std::uint32_t Registry::BeginTask(const TaskStart& start) {
+  const std::uint64_t now_ns = CoarseNowNs();
+  return tasks.Make([&](TaskRecord& record) {
+    constexpr auto kRelaxed = std::memory_order_relaxed;
+    record.name.store(start.name, kRelaxed);
+    record.file.store(start.file, kRelaxed);
+    record.function.store(start.function, kRelaxed);
+    record.line.store(start.line, kRelaxed);
+    record.state.store(nullptr, kRelaxed);
+    record.state_since_ns.store(now_ns, kRelaxed);
+    record.born_ns.store(now_ns, kRelaxed);
+    record.held_bytes.store(0, kRelaxed);
+    record.parent.store(start.parent, kRelaxed);
+    record.connection.store(start.connection, kRelaxed);
+    record.labels.store(start.labels, kRelaxed);
+    record.tid.store(0, kRelaxed);
+  });
+}
+
+void Registry::Hold(Holder* holder, std::uint64_t bytes) {
+  HoldOne(&connections, &holder->connection, static_cast<std::int64_t>(bytes));
+  HoldOne(&tasks, &holder->task, static_cast<std::int64_t>(bytes));
+}
+
+void Registry::Release(const Holder& holder, std::uint64_t bytes) {
+  ReleaseOne(&connections, holder.connection, static_cast<std::int64_t>(bytes));
+  ReleaseOne(&tasks, holder.task, static_cast<std::int64_t>(bytes));
+}
+
+void Registry::BeginAnewInChild() {
+  connections.EndAll();
+  tasks.EndAll();
+  thread_slot.holder = {};
+}
+
+}  // namespace heldby::core
