@@ -149,7 +149,9 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
     absl::StrAppend(&html, "<li><b>", HtmlEscaped(row.name),
                     "</b>: ", HtmlEscaped(row.description), "</li>\n");
   }
-  absl::StrAppend(&html, "</ul>\n</body>\n</html>\n");
+  absl::StrAppend(&html,
+                  "</ul>\n<p>Who holds it: <a href='../connections'>connections</a>, "
+                  "<a href='../tasks'>tasks</a>.</p>\n</body>\n</html>\n");
   return HtmlReply(std::move(html));
 }
 
