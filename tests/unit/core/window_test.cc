@@ -45,12 +45,22 @@ constexpr int kNoFilter = 2;
 constexpr int kAllocated = 3;
 constexpr int kNoStack = 4;
 
+// From a page below the one `window` runs on, whatever the compiler inlines and wherever the
+// stack begins: a walk that starts deeper than any before may ask for the page it starts on.
+template <typename Prepare>
+__attribute__((noinline)) void APageDeeper(const Prepare& prepare) {
+  volatile char page[4096];
+  page[0] = 0;
+  prepare();
+  page[4095] = page[0];
+}
+
 // How a child ends that does `prepare`, forbids system calls, and does `window`.
 template <typename Prepare, typename Window>
 int StatusOfChild(const Prepare& prepare, const Window& window) {
   const pid_t child = fork();
   if (child == 0) {
-    prepare();
+    APageDeeper(prepare);
     if (!ForbidSystemCalls()) _exit(kNoFilter);
     const long before = allocations.load();
     const bool good = window();
@@ -85,7 +95,7 @@ TEST(CaptureStack, MakesNoSystemCallAndAllocatesNothing) {
 
 TEST(CaptureStack, MakesNoSystemCallOnAThreadOfItsOwn) {
   const auto in_thread = [](void*) -> void* {
-    Warm();
+    APageDeeper(&Warm);
     if (!ForbidSystemCalls()) _exit(kNoFilter);
     _exit(Warm() ? kGood : kNoStack);
   };
