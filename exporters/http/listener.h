@@ -4,8 +4,7 @@
 // Signals  unsafe: allocates.
 // Bounds   waits at most one second, for another process that is binding in the same directory.
 // Source   fchmod before bind gives the file its mode from its first moment (Linux takes the
-// mode
-//          from the socket's inode); a umask would be the whole process's.
+//          mode from the socket's inode); a umask would be the whole process's.
 #pragma once
 
 #include <sys/types.h>

@@ -5,8 +5,8 @@
 // Units    values are estimates (already unsampled), in the unit of their column.
 // Bounds   512 MiB of memory, by an estimate that rather says too much.
 // Source   gperftools and Go, as pprof reads them: docs/formats.md. Locations are call
-// addresses
-//          (return address - 1), mappings come from the list of libraries at the end.
+//          addresses (return address - 1), mappings come from the list of libraries at the
+//          end.
 #pragma once
 
 #include <string_view>

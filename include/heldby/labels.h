@@ -5,9 +5,8 @@
 // Self       allocations made inside are never sampled.
 // Allocates  never: a set is kept once, in a table of the library's.
 // Bounds     16 labels, 127 bytes a key and a value, about 100,000 different sets ever; one
-//            beyond them is {other="true"}
-//            (HeapCounters::dropped_label_sets_total). Labels name kinds of work (a route, a
-//            tenant), not single requests.
+//            beyond them is {other="true"} (HeapCounters::dropped_label_sets_total). Labels
+//            name kinds of work (a route, a tenant), not single requests.
 // Source     docs/holders.md.
 #pragma once
 

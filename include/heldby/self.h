@@ -5,8 +5,7 @@
 // Self     this is how the library itself stays absent from its profiles.
 // Units    none.
 // Source   docs/sampling.md: the bytes inside a scope leave the sampled stream, and what
-// remains
-//          stays a Poisson stream: nothing else is counted more or less for it.
+//          remains stays a Poisson stream: nothing else is counted more or less for it.
 #pragma once
 
 namespace heldby {

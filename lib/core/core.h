@@ -81,7 +81,6 @@ struct ConnectionView {
   const char* state;
   std::uint64_t state_since_ns;
   std::uint64_t born_ns;
-  std::uint64_t ended_ns;
   std::uint64_t cookie;
   std::uint64_t queued_bytes;
   std::int64_t held_bytes;

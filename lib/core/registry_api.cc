@@ -69,7 +69,6 @@ void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context
     view.state = record.state.load(kRelaxed);
     view.state_since_ns = record.state_since_ns.load(kRelaxed);
     view.born_ns = record.born_ns.load(kRelaxed);
-    view.ended_ns = record.ended_ns.load(kRelaxed);
     view.cookie = record.cookie.load(kRelaxed);
     view.queued_bytes = record.queued_bytes.load(kRelaxed);
     view.held_bytes = record.held_bytes.load(kRelaxed);

@@ -3,8 +3,7 @@
 // Threads  any.
 // Signals  unsafe: allocates.
 // Source   Abseil may be built with a string_view of its own (Debian's is); std::string_view
-// does
-//          not convert to it, and the difference must not show outside this file.
+//          does not convert to it, and the difference must not show outside this file.
 #pragma once
 
 #include <string>

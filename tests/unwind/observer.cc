@@ -6,17 +6,16 @@
 //   UNWIND_TIMER_US=N    and whenever so much time has passed, at whatever instruction that
 //                        may be (default 1000; 0: never)
 //
-// Report line: "stacks PROGRAM KIND compared identical truncated longer different wrong3
-// absent"
+// Report line:
+//   "stacks PROGRAM KIND compared identical truncated longer different wrong3 absent"
 //   identical  the same return addresses to the root (or to the 128th)
 //   truncated  ours gave up, and said so; what there is agrees
 //   longer     libgcc stopped, at code without a row; ours went on from there and agrees so far
 //   different  none of these; wrong3: of those, in one of the first three frames
-//   absent     nothing to compare with: libgcc did not find the interrupted instruction, or it
-//   is
-//              one of libgcc's own, which is not asked: at the end of _Unwind_Resume registers
-//              are those of another frame already, and libgcc's walk dies of that. Ours is
-//              taken.
+//   absent     nothing to compare with: libgcc did not find the interrupted instruction, or
+//              it is one of libgcc's own, which is not asked: at the end of _Unwind_Resume
+//              registers are those of another frame already, and libgcc's walk dies of that.
+//              Ours is taken.
 //
 // libgcc's unwinder is linked in statically: the host's own may be another one.
 #include <dlfcn.h>

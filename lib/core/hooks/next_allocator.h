@@ -2,8 +2,7 @@
 //
 // Threads  the table is filled once, by the process's first allocation; read-only afterwards.
 // Signals  safe after that.   Allocates  never itself; while the table is being filled, what
-// the
-//          dynamic linker asks for is served from a small arena that is never given back.
+//          the dynamic linker asks for is served from a small arena that is never given back.
 //
 // A table of function pointers rather than a branch per call: forwarding is one indirect jump.
 #pragma once

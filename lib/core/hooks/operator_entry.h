@@ -2,13 +2,13 @@
 //
 // Three ways, chosen once:
 //   ServeOperatorsByMalloc  the usual one: new is malloc, and only when that fails the C++
-//                           library's own operator is called, which knows new_handler and
-//                           throws
+//                           library's own operator is called, which knows new_handler
+//                           and throws
 //   (tcmalloc's own)        see next_allocator.cc
-//   PassOperatorsOn         the host replaces operators: every form goes where it would have
-//   gone
-//                           without us (a replaced operator delete must see what the sized form
-//                           hands down), and the malloc they end in is what is counted
+//   PassOperatorsOn         the host replaces operators: every form goes where it would
+//                           have gone without us (a replaced operator delete must see what
+//                           the sized form hands down), and the malloc they end in is what is
+//                           counted
 #pragma once
 
 #include "core/hooks/next_allocator.h"

@@ -1,8 +1,7 @@
 // core/hooks/placement.h - where a sampled block lies, so that free() need not look.
 //
 // Promises (all functions)  no lock, no allocation but the block itself, no user code, errno
-// kept;
-//          work before constructors, after thread teardown, across fork.
+//          kept; work before constructors, after thread teardown, across fork.
 //
 // The filter. A sampled block is placed by the allocator's own memalign at a page boundary, or
 // is a block that lies 16 bytes behind one already (glibc's mmapped chunks). So a pointer with

@@ -26,7 +26,7 @@ struct Label {
 class LabelTable {
  public:
   static constexpr std::size_t kCapacityBytes = 4 << 20;
-  static constexpr std::uint32_t kOtherLabels = 1;  // an arena hands out multiples beyond it
+  static constexpr std::uint32_t kOtherLabels = 1;  // kept free: see Intern()
 
   constexpr LabelTable() = default;
 

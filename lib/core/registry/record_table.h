@@ -1,5 +1,4 @@
-// core/registry/record_table.h - records that are made, ended, and looked at by others
-// meanwhile.
+// core/registry/record_table.h - records that are made, ended, and looked at meanwhile.
 //
 // A fixed array, reserved as address space and used from its beginning; a free list of slots
 // that were used before. An id is a slot and, in the bits above, a generation: it names one
@@ -127,7 +126,11 @@ class RecordTable {
       visit(IdOf(slot, generation), records[slot]);
     }
   }
-  bool StillIs(std::uint32_t id) { return At(id) != nullptr; }
+  bool StillIs(std::uint32_t id) {
+    // The copy's loads stay before the one of the generation: I4's second half.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return At(id) != nullptr;
+  }
 
   /// In a forked child: what was open belongs to the parent.
   void EndAll() {

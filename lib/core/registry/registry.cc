@@ -79,7 +79,6 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
     record.state.store(nullptr, kRelaxed);
     record.state_since_ns.store(now_ns, kRelaxed);
     record.born_ns.store(now_ns, kRelaxed);
-    record.ended_ns.store(0, kRelaxed);
     record.cookie.store(cookie, kRelaxed);
     record.queued_bytes.store(0, kRelaxed);
     record.held_bytes.store(0, kRelaxed);
@@ -91,7 +90,6 @@ void Registry::EndConnection(std::uint32_t id) {
   ConnectionRecord* record = connections.Open(id);
   if (record == nullptr) return;
   if (record->head.references.load(std::memory_order_relaxed) > 1) RememberPeer(record);
-  record->ended_ns.store(CoarseNowNs(), std::memory_order_relaxed);
   connections.End(id);
 }
 

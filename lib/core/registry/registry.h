@@ -39,7 +39,6 @@ struct ConnectionRecord {
   std::atomic<const char*> state;  // of the program's, perhaps of a library that is gone
   std::atomic<std::uint64_t> state_since_ns;
   std::atomic<std::uint64_t> born_ns;
-  std::atomic<std::uint64_t> ended_ns;
   std::atomic<std::uint64_t> cookie;  // SO_COOKIE: whether fd still is this socket
   std::atomic<std::uint64_t> queued_bytes;
   std::atomic<std::int64_t> held_bytes;

@@ -24,22 +24,19 @@
 //   I2  key == address (acquire) implies the record is complete: it is written under kBusy,
 //       before the release store.
 //   I3  An address is in the table at most once: the allocator has one owner per address, and
-//   the
-//       hooks Erase(p) before the real free(p) and before Insert(p).
+//       the hooks Erase(p) before the real free(p) and before Insert(p).
 //   I4  A reader that copies a record under the same key and the same generation before and
-//   after
-//       has a record that belongs to that key: the generation moves under kBusy, at each
+//       after has a record that belongs to that key: the generation moves under kBusy, at each
 //       Insert.
 //   I5  A double free is the host's bug. Here it can cost one wrong sample; it cannot crash or
-//   wait.
+//       wait.
 //
 // Progress  at most 8 steps per level and 6 levels, no retries, no waiting. A sample that finds
 //           every bucket full is dropped and counted.
 // Threads   any.   Signals  safe.   Allocates  never from the host's heap.
 // Fork      a slot that another thread held kBusy stays lost to the child.
 // Bounds    179 MB when all levels are full; the first drops come at about 1.5 million live
-// samples
-//           (a heap of 780 GB at the default distance). Resident size follows use.
+//           samples (a heap of 780 GB at the default distance). Resident size follows use.
 #pragma once
 
 #include <atomic>

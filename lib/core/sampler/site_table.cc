@@ -14,11 +14,6 @@ std::uint32_t SiteTable::Search(std::uint32_t from, std::uint32_t until, const K
   return 0;
 }
 
-SiteTable::Key SiteTable::KeyOf(SiteId id) const {
-  const Site& site = const_cast<SiteTable*>(this)->Get(id);
-  return {StackId{site.stack}, site.labels, site.size_class_bytes};
-}
-
 // Same publication rule as StackTable (its I1, I2): complete before the CAS that links it, and
 // the loser of a race looks at what was linked meanwhile.
 SiteId SiteTable::Find(StackId stack, std::uint64_t size_bytes, std::uint32_t labels) {

@@ -4,8 +4,7 @@
 // Threads  any, lock-free.   Signals  safe.   Allocates  never from the host's heap.
 // Units    bytes; objects in 1/kObjectUnit.
 // Bounds   kCapacityBytes (about 300,000 sites). Past that everything goes to one site without
-// a
-//          stack and dropped() grows: totals stay right, only the name is lost.
+//          a stack and dropped() grows: totals stay right, only the name is lost.
 //
 // Go keys heap buckets by stack and size, and shows the size as label `bytes`. Sizes are
 // rounded up to classes (eight to a doubling, at most 12.5 % too high) so that strings of every
@@ -59,7 +58,6 @@ class SiteTable {
     std::uint32_t labels;  // a set of core/registry's LabelTable; 0: none
     std::uint64_t size_class_bytes;
   };
-  Key KeyOf(SiteId id) const;
 
   using Visitor = void (*)(void* context, SiteId id, const Key& key, const SiteTotals& totals);
   void Visit(Visitor visit, void* context) const;

@@ -2,8 +2,7 @@
 //
 // Threads  any.   Signals  safe.   Allocates  never.   Locks  none (_dl_find_object takes
 // none). Bounds   64 remembered places of a build id, 512 bytes, static; beyond it they are
-// looked up
-//          again.
+//          looked up again.
 // Source   _dl_find_object (glibc 2.35); ELF, the program headers and notes of a mapped object.
 #pragma once
 

@@ -5,20 +5,19 @@
 // two ways:
 //
 //   own     the stack that the kernel or glibc gave this thread. It ends where the thread's
-//   control
-//           block is (glibc puts that at the top of every thread's stack, one that the program
-//           brought, too), or, for the main thread, where the process was started. What lies
-//           readable without a gap between the stack pointer and there is that stack, and stays
-//           as long as the thread: remembered in the thread slot, asked for once.
+//           control block is (glibc puts that at the top of every thread's stack, one that the
+//           program brought, too), or, for the main thread, where the process was started.
+//           What lies readable without a gap between the stack pointer and there is that
+//           stack, and stays as long as the thread: remembered in the thread slot, asked for
+//           once.
 //   other   fibers, alternate signal stacks, wherever a wrong rule leads: pages asked for in
-//   this
-//           walk, forgotten with it.
+//           this walk, forgotten with it.
 //
 // Asking is a system call a page. A thread that stays on its own stack makes none.
 //
-// Threads  for the calling thread.   Signals  safe: a handler's walk can only make the
-// remembered
-//          part larger, by one word.   Allocates  never.   errno kept.
+// Threads  for the calling thread.
+// Signals  safe: a handler's walk can only make the remembered part larger, by one word.
+// Allocates  never.   errno kept.
 #pragma once
 
 #include <cstdint>
