@@ -97,6 +97,8 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_connections_total", counters.dropped_connections_total},
       {"dropped_tasks_total", counters.dropped_tasks_total},
       {"dropped_label_sets_total", counters.dropped_label_sets_total},
+      {"dropped_places_total", counters.dropped_places_total},
+      {"dropped_threads_total", counters.dropped_threads_total},
       {"registry_bytes", counters.registry_bytes},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));

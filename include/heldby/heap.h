@@ -82,6 +82,8 @@ struct HeapCounters {
   std::int64_t dropped_connections_total = 0;  // not recorded: 131,072 at once
   std::int64_t dropped_tasks_total = 0;        // not recorded: 1,048,576 at once
   std::int64_t dropped_label_sets_total = 0;   // counted as {other="true"}
+  std::int64_t dropped_places_total = 0;       // tasks without a name: 16,383 places
+  std::int64_t dropped_threads_total = 0;      // whose task and labels are not seen
   std::int64_t registry_bytes = 0;             // used by connections, tasks and labels
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();

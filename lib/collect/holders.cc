@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
 
@@ -101,8 +102,9 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
   // The task that works for it; if there is none, the one that opened it.
   absl::flat_hash_map<std::uint32_t, std::string> names;
   absl::flat_hash_map<std::uint32_t, std::string> workers;
+  PlaceTexts texts(registry);
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
-    const std::string name = SafeText(view.name);
+    const std::string& name = texts.Of(view.made_id).text;
     names.emplace(view.id, name);
     if (!view.ended && view.connection != 0) workers.emplace(view.connection, name);
   });
@@ -122,22 +124,39 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
   return connections;
 }
 
+const PlaceTexts::Texts& PlaceTexts::Of(std::uint32_t id) {
+  const auto [known, is_new] = known_.try_emplace(id);
+  if (is_new) {
+    const core::Place place = registry_.place(id);
+    known->second = {SafeText(place.text), SafeText(place.file), SafeText(place.function),
+                     place.line};
+  }
+  return known->second;
+}
+
 std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry) {
   const std::uint64_t now_ns = registry.now_ns();
   std::vector<TaskInfo> tasks;
+  PlaceTexts texts(registry);
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
+    const PlaceTexts::Texts made = texts.Of(view.made_id);
+    const PlaceTexts::Texts parked = texts.Of(view.parked_id);
     tasks.push_back({.id = TaskId{view.id},
                      .parent = TaskId{view.parent},
                      .connection = ConnectionId{view.connection},
                      .ended = view.ended,
-                     .name = SafeText(view.name),
-                     .function = SafeText(view.function),
-                     .file = SafeText(view.file),
-                     .line = view.line,
-                     .state = SafeText(view.state),
+                     .running = !view.ended && (view.is_scope || view.running),
+                     .name = made.text,
+                     .function = made.function,
+                     .file = made.file,
+                     .line = made.line,
+                     .state = parked.text,
+                     .state_at = parked.file.empty()
+                                     ? std::string()
+                                     : absl::StrCat(parked.file, ":", parked.line),
                      .labels = LabelsOf(registry, view.labels),
                      .age_ns = Since(now_ns, view.born_ns),
-                     .state_age_ns = Since(now_ns, view.state_since_ns),
+                     .state_age_ns = Since(now_ns, view.parked_since_ns),
                      .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)});
   });
   std::ranges::stable_sort(tasks, [](const TaskInfo& a, const TaskInfo& b) {

@@ -10,11 +10,30 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "heldby/connection.h"
 #include "heldby/task.h"
 
 namespace heldby::collect {
+
+/// The texts of places, each read once: a million tasks are made in a few.
+class PlaceTexts {
+ public:
+  struct Texts {
+    std::string text;
+    std::string file;
+    std::string function;
+    std::uint32_t line;
+  };
+  explicit PlaceTexts(const core::RegistryApi& registry) : registry_(registry) {}
+  /// Valid until the next call.
+  const Texts& Of(std::uint32_t place_id);
+
+ private:
+  const core::RegistryApi& registry_;
+  absl::flat_hash_map<std::uint32_t, Texts> known_;
+};
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
 

@@ -70,6 +70,8 @@ Counters ReadCounters() {
           .dropped_connections_total = registry.connections.dropped(),
           .dropped_tasks_total = registry.tasks.dropped(),
           .dropped_label_sets_total = registry.labels.dropped(),
+          .dropped_places_total = registry.places.dropped(),
+          .dropped_threads_total = registry.threads.dropped(),
           .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
                             registry.labels.used_bytes()};
 }

@@ -17,7 +17,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 3;
+inline constexpr std::uint32_t kCoreAbi = 4;
 
 struct HookDescription {
   bool active;
@@ -57,7 +57,9 @@ struct Counters {
   std::uint64_t dropped_connections_total;
   std::uint64_t dropped_tasks_total;
   std::uint64_t dropped_label_sets_total;
-  std::uint64_t registry_bytes;  // now, used by their tables
+  std::uint64_t dropped_places_total;   // of tasks, which have no name then
+  std::uint64_t dropped_threads_total;  // whose tasks and labels are not seen
+  std::uint64_t registry_bytes;         // now, used by their tables
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -93,18 +95,21 @@ struct ConnectionView {
 struct TaskView {
   std::uint32_t id;
   bool ended;
-  const char* name;
-  const char* file;
-  const char* function;
-  std::uint32_t line;
-  const char* state;
-  std::uint64_t state_since_ns;
+  bool is_scope;  // on one thread from its beginning to its end
+  bool running;   // on a thread now
+  std::uint32_t runs;
+  std::uint32_t made_id;    // a place, whose text is its name
+  std::uint32_t parked_id;  // a place, whose text is its state or what it waits for; 0: none
+  const AwaitFrame* chain;
+  std::uint64_t parked_since_ns;
   std::uint64_t born_ns;
   std::int64_t held_bytes;
   std::uint32_t parent;
   std::uint32_t connection;
   std::uint32_t labels;
-  int tid;  // of the thread it is current on; 0: none
+  const std::uintptr_t* frames;  // of the code that made it; one task in some has them
+  const std::uint16_t* modules;
+  std::uint32_t depth;
 };
 
 /// Connections, tasks and labels: core/registry/registry.h. All but the visits: signal-safe.
@@ -115,7 +120,14 @@ struct RegistryApi {
   void (*set_connection_queued_bytes)(std::uint32_t id, std::uint64_t bytes);
   std::uint32_t (*begin_task)(const Registry::TaskStart& start);
   void (*end_task)(std::uint32_t id);
-  void (*set_task_state)(std::uint32_t id, const char* state);
+  std::uint32_t (*intern_place)(const Place& place);
+  Place (*place)(std::uint32_t id);
+  void (*park_task)(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain);
+  /// On the calling thread from here to there; `before` is what enter_task() returned.
+  Holder (*enter_task)(std::uint32_t id);
+  void (*leave_task)(std::uint32_t id, const Holder& before);
+  /// What thread `tid` works on. False: it has never allocated, or has ended.
+  bool (*holder_of)(std::int32_t tid, Holder* holder);
   Holder (*holder)();
   /// Of the calling thread; returns the one before.
   Holder (*set_holder)(Holder holder);

@@ -19,18 +19,12 @@ std::uint32_t OpenConnection(int fd, bool outbound, std::uintptr_t caller) {
 }
 void EndConnection(std::uint32_t id) { registry.EndConnection(id); }
 
-template <typename Record>
-void SetState(Record* record, const char* state) {
+void SetConnectionState(std::uint32_t id, const char* state) {
+  ConnectionRecord* record = registry.connections.Open(id);
   // A state that is set again and again to the same keeps its age.
   if (record == nullptr || record->state.load(kRelaxed) == state) return;
   record->state_since_ns.store(CoarseNowNs(), kRelaxed);
   record->state.store(state, kRelaxed);
-}
-void SetConnectionState(std::uint32_t id, const char* state) {
-  SetState(registry.connections.Open(id), state);
-}
-void SetTaskState(std::uint32_t id, const char* state) {
-  SetState(registry.tasks.Open(id), state);
 }
 void SetConnectionQueuedBytes(std::uint32_t id, std::uint64_t bytes) {
   if (ConnectionRecord* record = registry.connections.Open(id)) {
@@ -38,11 +32,27 @@ void SetConnectionQueuedBytes(std::uint32_t id, std::uint64_t bytes) {
   }
 }
 
-std::uint32_t BeginTask(const Registry::TaskStart& start) { return registry.BeginTask(start); }
+std::uint32_t BeginTask(const Registry::TaskStart& start) {
+  return registry.BeginTask(start, &heap_sampler.stacks());
+}
 void EndTask(std::uint32_t id) { registry.EndTask(id); }
+std::uint32_t InternPlace(const Place& place) { return registry.places.Intern(place); }
+Place PlaceOf(std::uint32_t id) { return registry.places.Get(id); }
+void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
+  registry.ParkTask(id, place, chain);
+}
+Holder EnterTask(std::uint32_t id) { return registry.EnterTask(id); }
+void LeaveTask(std::uint32_t id, const Holder& before) { registry.LeaveTask(id, before); }
+bool HolderOf(std::int32_t tid, Holder* holder) {
+  ThreadSlot slot;
+  if (!registry.threads.Read(tid, &slot)) return false;
+  *holder = slot.holder;
+  return true;
+}
 
 Holder CurrentHolder() { return thread_slot.holder; }
 Holder SetHolder(Holder holder) {
+  registry.threads.ListSelf();
   const Holder before = thread_slot.holder;
   thread_slot.holder = holder;
   return before;
@@ -90,21 +100,30 @@ void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context
 
 void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
   registry.tasks.ForEach([&](std::uint32_t id, const TaskRecord& record) {
-    const TaskView view = {.id = id,
-                           .ended = record.head.phase.load(kRelaxed) == Phase::kEnded,
-                           .name = record.name.load(kRelaxed),
-                           .file = record.file.load(kRelaxed),
-                           .function = record.function.load(kRelaxed),
-                           .line = record.line.load(kRelaxed),
-                           .state = record.state.load(kRelaxed),
-                           .state_since_ns = record.state_since_ns.load(kRelaxed),
-                           .born_ns = record.born_ns.load(kRelaxed),
-                           .held_bytes = record.held_bytes.load(kRelaxed),
-                           .parent = record.parent.load(kRelaxed),
-                           .connection = record.connection.load(kRelaxed),
-                           .labels = record.labels.load(kRelaxed),
-                           .tid = record.tid.load(kRelaxed)};
-    if (registry.tasks.StillIs(id)) visit(context, view);
+    TaskView view{};
+    view.id = id;
+    view.ended = record.head.phase.load(kRelaxed) == Phase::kEnded;
+    view.is_scope = record.is_scope.load(kRelaxed);
+    view.runs = record.runs.load(std::memory_order_acquire);
+    view.running = view.runs % 2 != 0;
+    view.made_id = record.made.load(kRelaxed);
+    view.parked_id = record.parked.load(kRelaxed);
+    view.chain = record.chain.load(std::memory_order_acquire);
+    view.parked_since_ns = record.parked_since_ns.load(kRelaxed);
+    view.born_ns = record.born_ns.load(kRelaxed);
+    view.held_bytes = record.held_bytes.load(kRelaxed);
+    view.parent = record.parent.load(kRelaxed);
+    view.connection = record.connection.load(kRelaxed);
+    view.labels = record.labels.load(kRelaxed);
+    const auto stack = static_cast<StackId>(record.stack.load(kRelaxed));
+    if (!registry.tasks.StillIs(id)) return;
+    if (stack != StackId::kNoStack) {
+      const StackRecord& made = heap_sampler.stacks().Get(stack);
+      view.frames = made.frames;
+      view.modules = made.modules();
+      view.depth = made.depth;
+    }
+    visit(context, view);
   });
 }
 
@@ -134,7 +153,12 @@ extern const RegistryApi registry_api = {
     .set_connection_queued_bytes = &SetConnectionQueuedBytes,
     .begin_task = &BeginTask,
     .end_task = &EndTask,
-    .set_task_state = &SetTaskState,
+    .intern_place = &InternPlace,
+    .place = &PlaceOf,
+    .park_task = &ParkTask,
+    .enter_task = &EnterTask,
+    .leave_task = &LeaveTask,
+    .holder_of = &HolderOf,
     .holder = &CurrentHolder,
     .set_holder = &SetHolder,
     .merge_labels = &MergeLabels,

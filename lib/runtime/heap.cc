@@ -82,6 +82,8 @@ HeapCounters ReadHeapCounters() {
   result.dropped_connections_total = as_signed(counters.dropped_connections_total);
   result.dropped_tasks_total = as_signed(counters.dropped_tasks_total);
   result.dropped_label_sets_total = as_signed(counters.dropped_label_sets_total);
+  result.dropped_places_total = as_signed(counters.dropped_places_total);
+  result.dropped_threads_total = as_signed(counters.dropped_threads_total);
   result.registry_bytes = as_signed(counters.registry_bytes);
   return result;
 }

@@ -1,4 +1,5 @@
 // heldby/connection.h, task.h and labels.h: thin, since the registry is the core's.
+#include <cstddef>
 #include <exception>
 #include <new>
 
@@ -70,27 +71,60 @@ void Connection::Forget() {
   }
 }
 
+static_assert(sizeof(AwaitFrame) == sizeof(core::AwaitFrame) &&
+              offsetof(AwaitFrame, code) == offsetof(core::AwaitFrame, code) &&
+              offsetof(AwaitFrame, place) == offsetof(core::AwaitFrame, place));
+
+PlaceId InternPlace(const char* text, const SourcePlace& place) {
+  const core::RegistryApi* registry = Registry();
+  if (registry == nullptr) return PlaceId::kNone;
+  return PlaceId{registry->intern_place({text, place.file, place.function, place.line})};
+}
+
+TaskId CurrentTask() {
+  const core::RegistryApi* registry = Registry();
+  return TaskId{registry != nullptr ? registry->holder().task : 0};
+}
+
+void Park(TaskId task, PlaceId place, const AwaitFrame* chain) {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->park_task(static_cast<std::uint32_t>(task), static_cast<std::uint32_t>(place),
+                        reinterpret_cast<const core::AwaitFrame*>(chain));
+  }
+}
+
+namespace {
+
+std::uint32_t Begin(const core::RegistryApi& registry, const char* name,
+                    const TaskOptions& options, const SourcePlace& place, bool is_scope,
+                    void* caller) {
+  return registry.begin_task({.made = {name, place.file, place.function, place.line},
+                              .connection = static_cast<std::uint32_t>(options.connection),
+                              .is_scope = is_scope,
+                              .caller = reinterpret_cast<std::uintptr_t>(caller)});
+}
+
+void Keep(const core::Holder& holder, std::uint32_t (&kept)[3]) {
+  kept[0] = holder.connection;
+  kept[1] = holder.task;
+  kept[2] = holder.labels;
+}
+
+}  // namespace
+
 Task::Task(const char* name, const TaskOptions& options, const SourcePlace& place)
     : id_(TaskId::kNone), before_{} {
   const core::RegistryApi* registry = Registry();
   if (registry == nullptr) return;
-  const core::Holder outer = registry->holder();
-  core::Holder inner = outer;
+  core::Holder holder = registry->holder();
+  Keep(holder, before_);
+  holder.task =
+      Begin(*registry, name, options, place, /*is_scope=*/true, __builtin_return_address(0));
+  id_ = TaskId{holder.task};
   if (options.connection != ConnectionId::kNone) {
-    inner.connection = static_cast<std::uint32_t>(options.connection);
+    holder.connection = static_cast<std::uint32_t>(options.connection);
   }
-  inner.task = registry->begin_task({.name = name,
-                                     .file = place.file,
-                                     .function = place.function,
-                                     .line = place.line,
-                                     .parent = outer.task,
-                                     .connection = inner.connection,
-                                     .labels = outer.labels});
-  id_ = TaskId{inner.task};
-  registry->set_holder(inner);
-  before_[0] = outer.connection;
-  before_[1] = outer.task;
-  before_[2] = outer.labels;
+  registry->set_holder(holder);
 }
 
 Task::~Task() {
@@ -100,9 +134,39 @@ Task::~Task() {
   registry->end_task(static_cast<std::uint32_t>(id_));
 }
 
-void Task::SetState(const char* state) {
+AsyncTask::AsyncTask(const char* name, const TaskOptions& options, const SourcePlace& place)
+    : id_(TaskId::kNone) {
   if (const core::RegistryApi* registry = Registry()) {
-    registry->set_task_state(static_cast<std::uint32_t>(id_), state);
+    id_ = TaskId{Begin(*registry, name, options, place, /*is_scope=*/false,
+                       __builtin_return_address(0))};
+  }
+}
+
+AsyncTask& AsyncTask::operator=(AsyncTask&& other) noexcept {
+  if (this != &other) {
+    End();
+    id_ = std::exchange(other.id_, TaskId::kNone);
+  }
+  return *this;
+}
+
+void AsyncTask::End() {
+  const TaskId id = std::exchange(id_, TaskId::kNone);
+  if (id == TaskId::kNone) return;
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->end_task(static_cast<std::uint32_t>(id));
+  }
+}
+
+AsyncTask::Piece::Piece(TaskId task) : id_(task), before_{} {
+  if (const core::RegistryApi* registry = Registry()) {
+    Keep(registry->enter_task(static_cast<std::uint32_t>(task)), before_);
+  }
+}
+
+AsyncTask::Piece::~Piece() {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->leave_task(static_cast<std::uint32_t>(id_), {before_[0], before_[1], before_[2]});
   }
 }
 

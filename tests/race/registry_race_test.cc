@@ -127,13 +127,14 @@ TEST(LabelTableRace, ASetHasOneIdHoweverManyThreadsBringIt) {
 
 TEST(RegistryRace, WhatIsHeldIsExactWhileHoldersComeAndGo) {
   auto registry = std::make_unique<Registry>();
-  std::atomic<std::uint32_t> shared{registry->BeginTask({.name = "shared"})};
+  auto stacks = std::make_unique<StackTable>();
+  std::atomic<std::uint32_t> shared{registry->BeginTask({}, stacks.get())};
   OnThreads([&](int t) {
     for (int i = 0; i < kRounds; ++i) {
       Holder holder = {0, shared.load(), 0};
       registry->Hold(&holder, 64);
       if (i % 64 == t) {  // the next one takes over
-        const std::uint32_t next = registry->BeginTask({.name = "shared"});
+        const std::uint32_t next = registry->BeginTask({}, stacks.get());
         registry->EndTask(shared.exchange(next));
       }
       registry->Release(holder, 64);

@@ -1,6 +1,6 @@
 // core/base/thread_slot.h - what the hot paths know about the thread they run on.
 //
-// Threads  each thread sees its own; nobody reads another's.
+// Threads  each thread sees its own; others read copies, by registry/thread_table.h.
 // Signals  safe: plain data; the countdown is changed by single instructions.
 // Allocates never: initial-exec TLS, part of the static block every thread is born with.
 // Bounds   at most 128 bytes: glibc keeps just 512 spare bytes of static TLS for libraries that
@@ -37,6 +37,8 @@ struct ThreadSlot {
   std::uintptr_t foreign_page;  // of the last stack found not to be this one
   std::uint32_t stack_kind;     // 0: not looked at yet; 1: the main thread's; 2: another's
   Holder holder;                // copied into every sample
+  std::int32_t tid;             // once it is listed in the thread table; 0 before
+  std::uint32_t tasks_begun;    // of which one in some has its stack taken
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

@@ -93,23 +93,63 @@ void Registry::EndConnection(std::uint32_t id) {
   connections.End(id);
 }
 
-std::uint32_t Registry::BeginTask(const TaskStart& start) {
+std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
+  // A stack costs twice what all the rest does: the first on a thread and one in so many.
+  constexpr std::uint32_t kTasksPerStack = 64;
+  threads.ListSelf();
+  StackId stack = StackId::kNoStack;
+  if (thread_slot.tasks_begun++ % kTasksPerStack == 0 && start.caller != 0) {
+    SelfGuard self;
+    Stack made;
+    CaptureStack(start.caller, &made);
+    stack = stacks->Intern(made);
+  }
   const std::uint64_t now_ns = CoarseNowNs();
+  const Holder outer = thread_slot.holder;
+  const std::uint32_t place = places.Intern(start.made);
   return tasks.Make([&](TaskRecord& record) {
     constexpr auto kRelaxed = std::memory_order_relaxed;
-    record.name.store(start.name, kRelaxed);
-    record.file.store(start.file, kRelaxed);
-    record.function.store(start.function, kRelaxed);
-    record.line.store(start.line, kRelaxed);
-    record.state.store(nullptr, kRelaxed);
-    record.state_since_ns.store(now_ns, kRelaxed);
+    record.parked_since_ns.store(now_ns, kRelaxed);
     record.born_ns.store(now_ns, kRelaxed);
     record.held_bytes.store(0, kRelaxed);
-    record.parent.store(start.parent, kRelaxed);
-    record.connection.store(start.connection, kRelaxed);
-    record.labels.store(start.labels, kRelaxed);
-    record.tid.store(0, kRelaxed);
+    record.chain.store(nullptr, kRelaxed);
+    record.made.store(place, kRelaxed);
+    record.parked.store(0, kRelaxed);
+    record.stack.store(static_cast<std::uint32_t>(stack), kRelaxed);
+    record.parent.store(outer.task, kRelaxed);
+    record.connection.store(start.connection != 0 ? start.connection : outer.connection,
+                            kRelaxed);
+    record.labels.store(outer.labels, kRelaxed);
+    record.runs.store(0, kRelaxed);
+    record.is_scope.store(start.is_scope, kRelaxed);
   });
+}
+
+Holder Registry::EnterTask(std::uint32_t id) {
+  threads.ListSelf();
+  const Holder before = thread_slot.holder;
+  if (TaskRecord* record = tasks.Open(id)) {
+    record->runs.fetch_add(1, std::memory_order_acq_rel);
+    thread_slot.holder = {record->connection.load(std::memory_order_relaxed), id,
+                          record->labels.load(std::memory_order_relaxed)};
+  }
+  return before;
+}
+
+void Registry::LeaveTask(std::uint32_t id, const Holder& before) {
+  thread_slot.holder = before;
+  if (TaskRecord* record = tasks.Open(id)) {
+    record->runs.fetch_add(1, std::memory_order_acq_rel);
+  }
+}
+
+void Registry::ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
+  TaskRecord* record = tasks.Open(id);
+  if (record == nullptr) return;
+  record->chain.store(chain, std::memory_order_release);
+  if (record->parked.load(std::memory_order_relaxed) == place) return;
+  record->parked_since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
+  record->parked.store(place, std::memory_order_relaxed);
 }
 
 void Registry::Hold(Holder* holder, std::uint64_t bytes) {
@@ -125,6 +165,7 @@ void Registry::Release(const Holder& holder, std::uint64_t bytes) {
 void Registry::BeginAnewInChild() {
   connections.EndAll();
   tasks.EndAll();
+  threads.BeginAnewInChild();
   thread_slot.holder = {};
 }
 

@@ -17,7 +17,9 @@
 
 #include "core/base/thread_slot.h"
 #include "core/registry/label_table.h"
+#include "core/registry/place_table.h"
 #include "core/registry/record_table.h"
+#include "core/registry/thread_table.h"
 #include "core/stack/stack_table.h"
 
 namespace heldby::core {
@@ -45,20 +47,28 @@ struct ConnectionRecord {
   std::atomic<std::uint64_t> peer[4];  // a PeerAddress, in words
 };
 
+/// One coroutine of a chain, in its own frame: read while it waits (AwaitFrame of
+/// heldby/task.h, the layout that user code is compiled against).
+struct AwaitFrame {
+  const AwaitFrame* awaiter;  // who waits for this one; nullptr: nobody
+  const void* code;           // any address of the function, such as the one it is resumed at
+  std::uint32_t place;        // where it waits; 0: not known
+};
+
 struct TaskRecord {
   RecordHead head;
-  std::atomic<const char*> name;
-  std::atomic<const char*> file;
-  std::atomic<const char*> function;
-  std::atomic<const char*> state;
-  std::atomic<std::uint64_t> state_since_ns;
+  std::atomic<std::uint64_t> parked_since_ns;
   std::atomic<std::uint64_t> born_ns;
   std::atomic<std::int64_t> held_bytes;
-  std::atomic<std::uint32_t> line;
+  std::atomic<const AwaitFrame*> chain;  // innermost; of one that is parked
+  std::atomic<std::uint32_t> made;       // a place; its text is the name
+  std::atomic<std::uint32_t> parked;     // a place; its text is the state, or what it waits for
+  std::atomic<std::uint32_t> stack;      // a StackId: who made it, where it was looked at
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> connection;
   std::atomic<std::uint32_t> labels;
-  std::atomic<std::int32_t> tid;
+  std::atomic<std::uint32_t> runs;  // how often it came to a thread; odd: it is on one
+  std::atomic<bool> is_scope;       // on one thread from its beginning to its end
 };
 static_assert(sizeof(TaskRecord) <= 96);
 
@@ -72,16 +82,23 @@ class Registry {
   void EndConnection(std::uint32_t id);
 
   struct TaskStart {
-    const char* name = nullptr;
-    const char* file = nullptr;
-    const char* function = nullptr;
-    std::uint32_t line = 0;
-    std::uint32_t parent = 0;
-    std::uint32_t connection = 0;
-    std::uint32_t labels = 0;
+    Place made{};
+    std::uint32_t connection = 0;  // 0: the one around it
+    bool is_scope = false;
+    std::uintptr_t caller = 0;  // the return address into the code that makes it
   };
-  std::uint32_t BeginTask(const TaskStart& start);
+  /// Its parent, its labels and, if it names none, its connection are those of the task that is
+  /// current here. 0: the table is full.
+  std::uint32_t BeginTask(const TaskStart& start, StackTable* stacks);
   void EndTask(std::uint32_t id) { tasks.End(id); }
+
+  /// The task is on this thread until LeaveTask, which has the holder that is returned here
+  /// back.
+  Holder EnterTask(std::uint32_t id);
+  void LeaveTask(std::uint32_t id, const Holder& before);
+  /// From now on it is here, or waits for this; `chain` as in TaskRecord. The time it has been
+  /// so starts anew only if it is another place.
+  void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain);
 
   /// A sample of `bytes` was taken under `holder`, whose ids become those that took it: 0 where
   /// the record is gone.
@@ -93,6 +110,8 @@ class Registry {
   RecordTable<ConnectionRecord, 17> connections;
   RecordTable<TaskRecord, 20> tasks;
   LabelTable labels;
+  PlaceTable places;
+  ThreadTable threads;
 };
 
 /// The one of this process. Constant-initialised.

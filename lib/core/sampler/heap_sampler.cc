@@ -10,6 +10,7 @@ namespace heldby::core {
 constinit HeapSampler heap_sampler;
 
 std::uint64_t HeapSampler::Tick(std::size_t size_bytes) {
+  registry.threads.ListSelf();
   const std::uint64_t mean = clock_.Tick(thread_slot, ChargedBytes(size_bytes));
   // Events that fall on the profiler's own bytes are discarded; the rest stays a Poisson
   // process.

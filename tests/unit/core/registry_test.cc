@@ -8,6 +8,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace heldby::core {
@@ -212,7 +214,7 @@ TEST(RegistryTest, HeldBytesAreGivenBackToTheByteAndTheRecordWithThem) {
   auto mine = std::make_unique<Registry>();
   auto stacks = std::make_unique<StackTable>();
   const std::uint32_t connection = OpenOne(mine.get(), stacks.get());
-  const std::uint32_t task = mine->BeginTask({.name = "t"});
+  const std::uint32_t task = mine->BeginTask({}, stacks.get());
   std::vector<Holder> held;
   for (std::uint64_t bytes = 1; bytes <= 100; ++bytes) {
     Holder holder = {connection, task, 0};
@@ -263,11 +265,110 @@ TEST(RegistryTest, AnEndedConnectionThatHoldsMemoryKeepsItsPeer) {
   close(ends[1]);
 }
 
+TEST(PlaceTable, APlaceIsKeptOnceAndHasAnIdOfItsOwn) {
+  auto table = std::make_unique<PlaceTable>();
+  const Place first = {"name", "file.cc", "Function", 1};
+  const std::uint32_t id = table->Intern(first);
+  EXPECT_NE(id, 0u);
+  EXPECT_EQ(table->Intern(first), id);
+  EXPECT_EQ(table->Get(id), first);
+  EXPECT_NE(table->Intern({"name", "file.cc", "Function", 2}), id);
+  EXPECT_NE(table->Intern({"other", "file.cc", "Function", 1}), id);
+  EXPECT_NE(table->Intern({"name", "other.cc", "Function", 1}), id);
+  EXPECT_EQ(table->Get(0), Place{});
+  EXPECT_EQ(table->Get(0xffffffff), Place{});
+}
+
+TEST(PlaceTable, OneBeyondTheLastIsNoneAndCountedAndTheOthersStay) {
+  auto table = std::make_unique<PlaceTable>();
+  std::uint32_t line = 0;
+  std::set<std::uint32_t> ids;
+  while (table->dropped() == 0 && line < 2 * PlaceTable::kCapacity) {
+    ids.insert(table->Intern({"name", "file.cc", "Function", ++line}));
+  }
+  EXPECT_GT(line, PlaceTable::kCapacity / 2);
+  EXPECT_TRUE(ids.contains(0)) << "the one that was dropped";
+  EXPECT_EQ(table->Get(table->Intern({"name", "file.cc", "Function", 7})).line, 7u);
+}
+
+TEST(ThreadTable, ReadsTheSlotOfALivingThreadAndOfNoOther) {
+  auto table = std::make_unique<ThreadTable>();
+  const Holder kept = std::exchange(thread_slot.holder, {3, 5, 7});
+  thread_slot.tid = 0;
+  table->ListSelf();
+  ThreadSlot slot{};
+  ASSERT_TRUE(table->Read(gettid(), &slot));
+  EXPECT_EQ(slot.holder.task, 5u);
+  EXPECT_FALSE(table->Read(gettid() + 1, &slot));
+  thread_slot.holder = kept;
+
+  std::int32_t ended = 0;
+  std::thread([&] {
+    table->ListSelf();
+    ended = gettid();
+    EXPECT_TRUE(table->Read(ended, &slot));
+    thread_slot.tid = -1;  // its memory may serve another one
+  }).join();
+  EXPECT_FALSE(table->Read(ended, &slot));
+}
+
+TEST(ThreadTable, TenThousandShortThreadsLeaveRoomForTheNext) {
+  auto table = std::make_unique<ThreadTable>();
+  for (std::uint32_t i = 0; i < ThreadTable::kCapacity + 2000; ++i) {
+    std::thread([&] {
+      table->ListSelf();
+      if (i % 1000 == 0) {
+        ThreadSlot slot;
+        EXPECT_TRUE(table->Read(gettid(), &slot)) << i;
+      }
+    }).join();
+  }
+  EXPECT_EQ(table->dropped(), 0u);
+}
+
+TEST(RegistryTest, ATaskComesToThreadsInPiecesAndBringsWhatItInherited) {
+  auto mine = std::make_unique<Registry>();
+  auto stacks = std::make_unique<StackTable>();
+  const Holder kept = std::exchange(thread_slot.holder, {11, 12, 13});
+  const std::uint32_t task = mine->BeginTask({}, stacks.get());
+  thread_slot.holder = {21, 22, 23};
+  const Holder before = mine->EnterTask(task);
+  EXPECT_EQ(thread_slot.holder.connection, 11u);
+  EXPECT_EQ(thread_slot.holder.task, task);
+  EXPECT_EQ(thread_slot.holder.labels, 13u);
+  EXPECT_EQ(mine->tasks.Get(task).runs.load(), 1u);
+  mine->LeaveTask(task, before);
+  EXPECT_EQ(thread_slot.holder.task, 22u);
+  EXPECT_EQ(mine->tasks.Get(task).runs.load(), 2u);
+  EXPECT_EQ(mine->tasks.Get(task).parent.load(), 12u);
+
+  mine->EndTask(task);
+  const Holder still = mine->EnterTask(task);
+  EXPECT_EQ(thread_slot.holder.task, 22u) << "one that has ended comes to no thread";
+  mine->LeaveTask(task, still);
+  thread_slot.holder = kept;
+}
+
+TEST(RegistryTest, OneTaskInSoManyHasTheStackThatMadeIt) {
+  auto mine = std::make_unique<Registry>();
+  auto stacks = std::make_unique<StackTable>();
+  thread_slot.tasks_begun = 0;
+  int with_stack = 0;
+  for (int i = 0; i < 640; ++i) {
+    const std::uint32_t task = mine->BeginTask({.caller = 1}, stacks.get());
+    if (mine->tasks.Get(task).stack.load() != 0) ++with_stack;
+    if (i == 0) {
+      EXPECT_EQ(with_stack, 1) << "the first of a thread";
+    }
+  }
+  EXPECT_EQ(with_stack, 10);
+}
+
 TEST(RegistryTest, AChildBeginsWithoutConnectionsTasksAndHolder) {
   auto mine = std::make_unique<Registry>();
   auto stacks = std::make_unique<StackTable>();
   const std::uint32_t id = OpenOne(mine.get(), stacks.get());
-  const std::uint32_t task = mine->BeginTask({.name = "t"});
+  const std::uint32_t task = mine->BeginTask({}, stacks.get());
   thread_slot.holder = {id, task, 3};
   mine->BeginAnewInChild();
   EXPECT_EQ(mine->connections.Open(id), nullptr);

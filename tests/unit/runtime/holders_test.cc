@@ -104,6 +104,36 @@ TEST_F(Holders, AnInnerTaskIsAChildAndWorksForTheSameConnection) {
   EXPECT_EQ(InfoOf(outer.id()).held_bytes, static_cast<std::int64_t>(kBlock));
 }
 
+TEST_F(Holders, AnAsyncTaskIsChargedForItsPiecesOnAnyThread) {
+  const Connection connection(-1, Direction::kInbound);
+  AsyncTask task("job", {.connection = connection.id()});
+  EXPECT_EQ(CurrentTask(), TaskId::kNone) << "made, not entered";
+  std::unique_ptr<char[]> first;
+  std::unique_ptr<char[]> second;
+  {
+    const AsyncTask::Piece piece(task);
+    EXPECT_EQ(CurrentTask(), task.id());
+    EXPECT_TRUE(InfoOf(task.id()).running);
+    first = Allocate();
+  }
+  EXPECT_EQ(CurrentTask(), TaskId::kNone);
+  std::thread([&] {
+    const AsyncTask::Piece piece(task);
+    second = Allocate();
+  }).join();
+  task.SetState("waiting for a reply");
+  const TaskInfo info = InfoOf(task.id());
+  EXPECT_FALSE(info.running);
+  EXPECT_EQ(info.held_bytes, 2 * static_cast<std::int64_t>(kBlock));
+  EXPECT_EQ(info.state, "waiting for a reply");
+  EXPECT_NE(info.state_at.find("holders_test.cc:"), std::string::npos);
+  EXPECT_EQ(InfoOf(connection.id()).held_bytes, 2 * static_cast<std::int64_t>(kBlock));
+  AsyncTask other = std::move(task);
+  EXPECT_EQ(other.id(), info.id);
+  other.End();
+  EXPECT_TRUE(InfoOf(info.id).ended);
+}
+
 TEST_F(Holders, ATaskKnowsWhereItWasMadeAndWhatItSays) {
   Task task("with a place");
   task.SetState("waiting for a lock");
