@@ -150,7 +150,8 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
                     "</b>: ", HtmlEscaped(row.description), "</li>\n");
   }
   absl::StrAppend(&html,
-                  "</ul>\n<p>Who holds it: <a href='../connections'>connections</a>, "
+                  "</ul>\n<p><a href='goroutine?debug=2'>full goroutine stack dump</a></p>\n"
+                  "<p>Who holds it: <a href='../connections'>connections</a>, "
                   "<a href='../tasks'>tasks</a>.</p>\n</body>\n</html>\n");
   return HtmlReply(std::move(html));
 }
@@ -160,9 +161,12 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
   const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
   const auto labels = ParseHolderLabels(query.Get("labels"));
   if (!labels) return ErrorReply(400, labels.status().message());
-  const TakeOptions options = {.all_frames = query.Get("frames") == "all", .labels = *labels};
-  if (const std::string_view text = query.Get("seconds"); !text.empty()) {
-    const auto seconds = ParseInteger(text);
+  const auto text = debug >= 2 && entry.full_text != nullptr ? entry.full_text : entry.text;
+  const TakeOptions options = {.all_frames = query.Get("frames") == "all",
+                               .labels = *labels,
+                               .each = text == entry.full_text};
+  if (const std::string_view given = query.Get("seconds"); !given.empty()) {
+    const auto seconds = ParseInteger(given);
     if (!seconds || *seconds <= 0) {
       return ErrorReply(400, "invalid value for \"seconds\" - must be a positive integer");
     }
@@ -177,10 +181,11 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
     return ErrorReply(500, Concat("failed to collect profile: ", profile.status().message()));
   }
   if (debug != 0) {
-    auto text = entry.text(*profile);
-    if (!text)
-      return ErrorReply(500, Concat("cannot write as text: ", text.status().message()));
-    return TextReply(*std::move(text));
+    auto written = text(*profile);
+    if (!written) {
+      return ErrorReply(500, Concat("cannot write as text: ", written.status().message()));
+    }
+    return TextReply(*std::move(written));
   }
   return Encoded(entry.name, *profile);
 }

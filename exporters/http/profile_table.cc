@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "exporters/pprof/goroutine_text.h"
 #include "exporters/pprof/text.h"
+#include "heldby/goroutine.h"
 #include "heldby/heap.h"
 #include "profile/text.h"
 
@@ -56,9 +58,8 @@ Result<Profile> TakeAllocs(const TakeOptions& options) {
 
 std::size_t CountHeap() { return static_cast<std::size_t>(ReadHeapCounters().sites); }
 
-Result<Profile> TakeGoroutine(const TakeOptions&) {
-  return Empty({{"goroutine", "count"}}, {"goroutine", "count"}, 1,
-               NotCollected("tasks or threads"));
+Result<Profile> TakeGoroutine(const TakeOptions& options) {
+  return SnapshotGoroutines({.labels = options.labels, .each = options.each});
 }
 
 Result<Profile> TakeThreadCreate(const TakeOptions&) {
@@ -122,6 +123,10 @@ Result<std::string> TextOfGoroutine(const Profile& profile) {
   return WithComments(CountText("goroutine", profile), profile);
 }
 
+Result<std::string> TextOfEachGoroutine(const Profile& profile) {
+  return WithComments(GoroutineText(profile), profile);
+}
+
 Result<std::string> TextOfThreadCreate(const Profile& profile) {
   return WithComments(CountText("threadcreate", profile), profile);
 }
@@ -140,8 +145,10 @@ constexpr std::array<ProfileEntry, 6> kBuiltin = {{
      TakeAllocs, CountHeap, TextOfHeap},
     {"block", "Where threads waited for locks and conditions. Not collected by this version.",
      TakeContention, CountNone, TextOfBlock},
-    {"goroutine", "Tasks and where they are parked. Not collected by this version.",
-     TakeGoroutine, CountNone, TextOfGoroutine},
+    {"goroutine",
+     "Every thread and every parked task, by the stack it is at. debug=2 for each of them.",
+     TakeGoroutine, CountGoroutines, TextOfGoroutine, /*supports_delta=*/true,
+     TextOfEachGoroutine},
     {"heap", "What is allocated and not yet freed, by allocating stack (sampled).", TakeHeap,
      CountHeap, TextOfHeap},
     {"mutex", "Who held the locks others waited for. Not collected by this version.",

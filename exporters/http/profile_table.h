@@ -20,6 +20,7 @@ namespace heldby::http {
 struct TakeOptions {
   bool all_frames = false;  // frames=all: keep the allocator's and the standard library's
   HolderLabels labels{};    // labels=connection,task,state,age
+  bool each = false;        // debug=2 of a goroutine profile: one sample each
 };
 
 struct ProfileEntry {
@@ -35,6 +36,8 @@ struct ProfileEntry {
   /// The debug=1 form.
   Result<std::string> (*text)(const Profile& profile);
   bool supports_delta = true;
+  /// The debug=2 form, of a profile taken with TakeOptions::each; nullptr: as debug=1.
+  Result<std::string> (*full_text)(const Profile& profile) = nullptr;
 };
 
 /// allocs, block, goroutine, heap, mutex, threadcreate: sorted by name.

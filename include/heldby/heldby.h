@@ -5,11 +5,12 @@
 
 #include "heldby/connection.h"    // IWYU pragma: export
 #include "heldby/debug_server.h"  // IWYU pragma: export
-#include "heldby/heap.h"          // IWYU pragma: export
-#include "heldby/http.h"          // IWYU pragma: export
-#include "heldby/labels.h"        // IWYU pragma: export
-#include "heldby/profile.h"       // IWYU pragma: export
-#include "heldby/self.h"          // IWYU pragma: export
-#include "heldby/status.h"        // IWYU pragma: export
-#include "heldby/symbolize.h"     // IWYU pragma: export
-#include "heldby/task.h"          // IWYU pragma: export
+#include "heldby/goroutine.h"
+#include "heldby/heap.h"       // IWYU pragma: export
+#include "heldby/http.h"       // IWYU pragma: export
+#include "heldby/labels.h"     // IWYU pragma: export
+#include "heldby/profile.h"    // IWYU pragma: export
+#include "heldby/self.h"       // IWYU pragma: export
+#include "heldby/status.h"     // IWYU pragma: export
+#include "heldby/symbolize.h"  // IWYU pragma: export
+#include "heldby/task.h"       // IWYU pragma: export

@@ -86,6 +86,11 @@ void HolderIndex::Add(const core::HeldSample& sample) {
   parts[place->second].objects += sample.objects;
 }
 
+std::span<const Label> HolderIndex::LabelsOfConnection(std::uint32_t id) const {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? std::span<const Label>() : found->second;
+}
+
 std::span<const HeldPart> HolderIndex::PartsOf(std::uint32_t site) const {
   const auto found = parts_.find(site);
   return found == parts_.end() ? std::span<const HeldPart>() : found->second;

@@ -29,13 +29,16 @@ class HolderIndex {
   /// Looks at every live sample that has a holder, once; nothing if no label is wanted.
   void Collect();
 
+  /// The connections alone, for LabelsOfConnection().
+  void NameConnections();
+  std::span<const Label> LabelsOfConnection(std::uint32_t id) const;
+
   bool wanted() const { return wanted_.any(); }
   /// Of the site with this id (HeapSite::id).
   std::span<const HeldPart> PartsOf(std::uint32_t site) const;
 
  private:
   void Add(const core::HeldSample& sample);
-  void NameConnections();
   void NameTasks();
 
   const core::RegistryApi& registry_;

@@ -66,9 +66,9 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
 }  // namespace
 
 std::string ProfileLabelName(std::string key) {
-  static constexpr std::array<std::string_view, 9> kOurs = {
-      "age",    "attribution", "bytes", "connection", "direction",
-      "holder", "peer",        "state", "task"};
+  static constexpr std::array<std::string_view, 12> kOurs = {
+      "age",       "attribution", "bytes", "connection", "created_by", "direction",
+      "goroutine", "holder",      "peer",  "state",      "task",       "thread"};
   for (char& c : key) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
   }
@@ -122,6 +122,19 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
            std::make_tuple(b.held_bytes, b.queued_bytes + b.unsent_bytes, b.age_ns);
   });
   return connections;
+}
+
+std::vector<Label> UserLabels(const core::RegistryApi& registry, std::uint32_t id) {
+  std::vector<Label> labels;
+  for (auto& [key, value] : LabelsOf(registry, id)) {
+    std::string name = ProfileLabelName(std::move(key));
+    const bool is_first = std::ranges::find(labels, name, &Label::key) == labels.end();
+    // A label without a text would be a number.
+    if (is_first && !value.empty()) {
+      labels.push_back({.key = std::move(name), .text = std::move(value)});
+    }
+  }
+  return labels;
 }
 
 const PlaceTexts::Texts& PlaceTexts::Of(std::uint32_t id) {

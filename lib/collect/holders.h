@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "heldby/connection.h"
+#include "heldby/profile.h"
 #include "heldby/task.h"
 
 namespace heldby::collect {
@@ -41,6 +42,9 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 /// those that mean something else here, such as `bytes`, which becomes `user_bytes`.
 [[nodiscard]] std::string ProfileLabelName(std::string key);
 [[nodiscard]] Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id);
+/// The same as labels of a profile, each name once, under the names above.
+[[nodiscard]] std::vector<Label> UserLabels(const core::RegistryApi& registry,
+                                            std::uint32_t id);
 [[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
 [[nodiscard]] std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry);
 

@@ -14,6 +14,7 @@
 #include "core/base/thread_slot.h"
 #include "core/registry/registry.h"
 #include "core/stack/capture.h"
+#include "core/stack/signal_capture.h"
 
 namespace heldby::core {
 
@@ -126,8 +127,8 @@ struct RegistryApi {
   /// On the calling thread from here to there; `before` is what enter_task() returned.
   Holder (*enter_task)(std::uint32_t id);
   void (*leave_task)(std::uint32_t id, const Holder& before);
-  /// What thread `tid` works on. False: it has never allocated, or has ended.
-  bool (*holder_of)(std::int32_t tid, Holder* holder);
+  /// TaskView::runs as it is now, after everything read before the call; odd: it has ended.
+  std::uint32_t (*task_runs)(std::uint32_t id);
   Holder (*holder)();
   /// Of the calling thread; returns the one before.
   Holder (*set_holder)(Holder holder);
@@ -144,6 +145,23 @@ struct RegistryApi {
   std::uint64_t (*now_ns)();  // of the clock that all of them are by
 };
 
+/// What is known of a thread without asking it.
+struct ThreadView {
+  bool is_own;  // of the profiler's
+  Holder holder;
+};
+
+/// The stacks of other threads: core/stack/{capture,signal_capture}.h. Not signal-safe.
+struct ThreadApi {
+  /// False: it has never allocated, or has ended.
+  bool (*read)(std::int32_t tid, ThreadView* thread);
+  void (*capture_parked)(const Registers& registers, Stack* stack);
+  int (*capture_by_signal)(AskedThread* threads, int count, std::uint64_t timeout_ns);
+  /// The calling thread is the profiler's from now on: not sampled, and in no list.
+  void (*become_own)();
+};
+
+extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
 struct CoreApi {
@@ -162,6 +180,7 @@ struct CoreApi {
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;
+  const ThreadApi* threads;
 };
 
 /// False in a core that another one stands before: the shared core behind an executable that

@@ -43,11 +43,23 @@ void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
 }
 Holder EnterTask(std::uint32_t id) { return registry.EnterTask(id); }
 void LeaveTask(std::uint32_t id, const Holder& before) { registry.LeaveTask(id, before); }
-bool HolderOf(std::int32_t tid, Holder* holder) {
+
+std::uint32_t TaskRuns(std::uint32_t id) {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  const TaskRecord* record = registry.tasks.Open(id);
+  return record != nullptr ? record->runs.load(kRelaxed) : 1;
+}
+
+bool ReadThread(std::int32_t tid, ThreadView* thread) {
   ThreadSlot slot;
   if (!registry.threads.Read(tid, &slot)) return false;
-  *holder = slot.holder;
+  *thread = {slot.is_own, slot.holder};
   return true;
+}
+void BecomeOwn() {
+  registry.threads.ListSelf();
+  thread_slot.is_own = true;
+  ++thread_slot.self_depth;
 }
 
 Holder CurrentHolder() { return thread_slot.holder; }
@@ -146,6 +158,13 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
 
 }  // namespace
 
+extern const ThreadApi thread_api = {
+    .read = &ReadThread,
+    .capture_parked = &CaptureParked,
+    .capture_by_signal = &CaptureBySignal,
+    .become_own = &BecomeOwn,
+};
+
 extern const RegistryApi registry_api = {
     .open_connection = &OpenConnection,
     .end_connection = &EndConnection,
@@ -158,7 +177,7 @@ extern const RegistryApi registry_api = {
     .park_task = &ParkTask,
     .enter_task = &EnterTask,
     .leave_task = &LeaveTask,
-    .holder_of = &HolderOf,
+    .task_runs = &TaskRuns,
     .holder = &CurrentHolder,
     .set_holder = &SetHolder,
     .merge_labels = &MergeLabels,
