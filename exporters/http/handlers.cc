@@ -89,22 +89,18 @@ struct IndexRow {
   std::size_t count = 0;
 };
 
-// heap and allocs are one snapshot under two names: counted once.
 std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   std::vector<IndexRow> rows = {
       {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
       {"profile", "profile",
        "CPU profile; seconds=N sets its length. This version collects no CPU samples."},
       {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
-  std::vector<std::pair<std::size_t (*)(), std::size_t>> counted;
-  for (const ProfileEntry& entry : profiles) {
-    auto known = std::ranges::find(counted, entry.count, [](const auto& c) { return c.first; });
-    if (known == counted.end()) {
-      known = counted.insert(counted.end(), {entry.count, entry.count()});
-    }
-    rows.push_back({std::string(entry.name), Concat(entry.name, "?debug=1"),
-                    std::string(entry.description), known->second});
-  }
+  const auto add = [&rows](const ProfileEntry& entry) {
+    rows.push_back(
+        {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
+  };
+  std::ranges::for_each(profiles, add);
+  std::ranges::for_each(CustomProfiles(), add);
   std::ranges::sort(rows, {}, &IndexRow::name);
   return rows;
 }
@@ -161,10 +157,10 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
   const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
   const auto labels = ParseHolderLabels(query.Get("labels"));
   if (!labels) return ErrorReply(400, labels.status().message());
-  const auto text = debug >= 2 && entry.full_text != nullptr ? entry.full_text : entry.text;
-  const TakeOptions options = {.all_frames = query.Get("frames") == "all",
-                               .labels = *labels,
-                               .each = text == entry.full_text};
+  const bool is_full = debug >= 2 && entry.full_text;
+  const auto& text = is_full ? entry.full_text : entry.text;
+  const TakeOptions options = {
+      .all_frames = query.Get("frames") == "all", .labels = *labels, .each = is_full};
   if (const std::string_view given = query.Get("seconds"); !given.empty()) {
     const auto seconds = ParseInteger(given);
     if (!seconds || *seconds <= 0) {

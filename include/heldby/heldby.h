@@ -3,7 +3,8 @@
 // Threads, Signals, Self, Units, Source: see each header.
 #pragma once
 
-#include "heldby/connection.h"    // IWYU pragma: export
+#include "heldby/connection.h"  // IWYU pragma: export
+#include "heldby/custom_profile.h"
 #include "heldby/debug_server.h"  // IWYU pragma: export
 #include "heldby/goroutine.h"
 #include "heldby/heap.h"       // IWYU pragma: export

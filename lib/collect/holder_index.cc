@@ -18,8 +18,9 @@ std::string KeyOf(std::uint32_t site, const std::vector<Label>& labels) {
 
 }  // namespace
 
-void HolderIndex::NameConnections() {
-  for (const ConnectionInfo& info : CollectConnections(registry_)) {
+std::vector<ConnectionInfo> HolderIndex::NameConnections() {
+  std::vector<ConnectionInfo> infos = CollectConnections(registry_);
+  for (const ConnectionInfo& info : infos) {
     std::vector<Label>& labels = connections_[static_cast<std::uint32_t>(info.id)];
     if (wanted_.connection) {
       labels.push_back({.key = "connection",
@@ -37,6 +38,7 @@ void HolderIndex::NameConnections() {
           {.key = "age", .number = info.age_ns / 1'000'000'000, .number_unit = "seconds"});
     }
   }
+  return infos;
 }
 
 void HolderIndex::NameTasks() {

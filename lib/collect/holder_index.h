@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "core/core.h"
+#include "heldby/connection.h"
 #include "heldby/heap.h"
 #include "heldby/profile.h"
 
@@ -29,8 +30,8 @@ class HolderIndex {
   /// Looks at every live sample that has a holder, once; nothing if no label is wanted.
   void Collect();
 
-  /// The connections alone, for LabelsOfConnection().
-  void NameConnections();
+  /// The connections alone, for LabelsOfConnection(): as collected.
+  std::vector<ConnectionInfo> NameConnections();
   std::span<const Label> LabelsOfConnection(std::uint32_t id) const;
 
   bool wanted() const { return wanted_.any(); }

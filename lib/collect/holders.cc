@@ -41,7 +41,10 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   info.state_age_ns = Since(now_ns, view.state_since_ns);
   info.held_bytes = std::max<std::int64_t>(view.held_bytes, 0);
   info.queued_bytes = view.queued_bytes;
-  for (std::uint32_t i = 0; i < view.depth; ++i) info.opened_by.push_back(view.frames[i] - 1);
+  const core::StackView opened = registry.stack(view.stack);
+  for (std::size_t i = 0; i < opened.depth; ++i) {
+    info.opened_by.push_back(opened.frames[i] - 1);
+  }
   if (view.ended) {
     info.peer =
         AddressText(reinterpret_cast<const sockaddr*>(view.peer.bytes), view.peer.size_bytes);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/stack/capture.h"
+#include "core/core.h"
 
 namespace heldby::collect {
 

@@ -27,6 +27,11 @@ class StackLocations {
                                            const std::uint16_t* modules, std::size_t depth,
                                            bool truncated);
 
+  [[nodiscard]] std::vector<LocationId> Of(const core::StackView& stack) {
+    if (stack.depth == 0) return {Of(Synthetic::kStackTableFull)};
+    return Of(stack.frames, stack.modules, stack.depth, stack.truncated);
+  }
+
   enum class Synthetic : std::uint64_t {
     kStackTableFull = 0x1001,
     kTruncated = 0x1002,

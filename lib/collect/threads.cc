@@ -62,8 +62,11 @@ class Collector {
       const ParkedAt where = task.Where();
       if (!where.is_parked) continue;
       core_.threads->capture_parked(where.registers, &stack_);
+      core::ThreadView view{};
+      core_.threads->read(thread->tid, &view);
       if (!(task.Where() == where) || task.TimeRun() != time_run) continue;
       Take(stack_, thread);
+      thread->holder = view.holder;
       thread->state = CallName(where.call);
       thread->waits_on = WaitsOn(where);
       if (!thread->truncated) return false;
@@ -105,6 +108,7 @@ class Collector {
     switch (asked.answer) {
       case core::Answer::kGiven:
         Take(asked.stack, thread);
+        thread->holder = asked.holder;
         thread->problem.clear();
         return;
       case core::Answer::kThreadGone:

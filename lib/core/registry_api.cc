@@ -56,6 +56,17 @@ bool ReadThread(std::int32_t tid, ThreadView* thread) {
   *thread = {slot.is_own, slot.holder};
   return true;
 }
+std::uint32_t InternStack(std::uintptr_t caller) {
+  SelfGuard self;
+  Stack stack;
+  CaptureStack(caller, &stack);
+  return static_cast<std::uint32_t>(heap_sampler.stacks().Intern(stack));
+}
+StackView StackOf(std::uint32_t id) {
+  if (static_cast<StackId>(id) == StackId::kNoStack) return {};
+  const StackRecord& record = heap_sampler.stacks().Get(static_cast<StackId>(id));
+  return {record.frames, record.modules(), record.depth, record.truncated};
+}
 void BecomeOwn() {
   registry.threads.ListSelf();
   thread_slot.is_own = true;
@@ -97,15 +108,8 @@ void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context
     std::uint64_t words[4];
     for (int i = 0; i < 4; ++i) words[i] = record.peer[i].load(kRelaxed);
     memcpy(&view.peer, words, sizeof(view.peer));
-    const auto stack = static_cast<StackId>(record.stack.load(kRelaxed));
+    view.stack = record.stack.load(kRelaxed);
     if (!registry.connections.StillIs(id)) return;  // another one by now
-    if (stack != StackId::kNoStack) {
-      const StackRecord& opened = heap_sampler.stacks().Get(stack);
-      view.frames = opened.frames;
-      view.modules = opened.modules();
-      view.depth = opened.depth;
-      view.truncated = opened.truncated;
-    }
     visit(context, view);
   });
 }
@@ -127,15 +131,8 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
     view.parent = record.parent.load(kRelaxed);
     view.connection = record.connection.load(kRelaxed);
     view.labels = record.labels.load(kRelaxed);
-    const auto stack = static_cast<StackId>(record.stack.load(kRelaxed));
-    if (!registry.tasks.StillIs(id)) return;
-    if (stack != StackId::kNoStack) {
-      const StackRecord& made = heap_sampler.stacks().Get(stack);
-      view.frames = made.frames;
-      view.modules = made.modules();
-      view.depth = made.depth;
-    }
-    visit(context, view);
+    view.stack = record.stack.load(kRelaxed);
+    if (registry.tasks.StillIs(id)) visit(context, view);
   });
 }
 
@@ -160,6 +157,7 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
 
 extern const ThreadApi thread_api = {
     .read = &ReadThread,
+    .intern_stack = &InternStack,
     .capture_parked = &CaptureParked,
     .capture_by_signal = &CaptureBySignal,
     .become_own = &BecomeOwn,
@@ -185,6 +183,7 @@ extern const RegistryApi registry_api = {
     .visit_connections = &VisitConnections,
     .visit_tasks = &VisitTasks,
     .visit_held_samples = &VisitHeldSamples,
+    .stack = &StackOf,
     .now_ns = &CoarseNowNs,
 };
 

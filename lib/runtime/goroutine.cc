@@ -6,6 +6,7 @@
 #include "collect/goroutines.h"
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
+#include "profile/wait_reason.h"
 #include "runtime/core_access.h"
 
 namespace heldby {
@@ -19,6 +20,7 @@ Result<Profile> SnapshotGoroutines(const GoroutineOptions& options) {
   try {
     Profile profile = collect::CollectGoroutines(*core, options);
     SymbolizeProfile(&profile);
+    NameFutexWaits(&profile);
     return profile;
   } catch (const std::exception& error) {  // bad_alloc above all
     return Status(StatusCode::kResourceExhausted,

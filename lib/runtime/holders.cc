@@ -3,10 +3,12 @@
 #include <exception>
 #include <new>
 
+#include "collect/counted.h"
 #include "collect/holders.h"
 #include "heldby/connection.h"
 #include "heldby/labels.h"
 #include "heldby/self.h"
+#include "heldby/symbolize.h"
 #include "heldby/task.h"
 #include "runtime/core_access.h"
 
@@ -215,6 +217,26 @@ ScopedLabels::~ScopedLabels() {
 
 Result<std::vector<ConnectionInfo>> SnapshotConnections() {
   return Snapshot<std::vector<ConnectionInfo>>(&collect::CollectConnections);
+}
+
+Result<Profile> SnapshotConnectionProfile(const HolderLabels& labels) {
+  return Snapshot<Profile>([&labels](const core::RegistryApi&) {
+    Profile profile = collect::CollectConnectionProfile(*runtime::Core(), labels);
+    SymbolizeProfile(&profile);
+    return profile;
+  });
+}
+
+std::size_t CountConnections() {
+  std::size_t count = 0;
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->visit_connections(
+        [](void* context, const core::ConnectionView& view) {
+          if (!view.ended) ++*static_cast<std::size_t*>(context);
+        },
+        &count);
+  }
+  return count;
 }
 
 Result<std::vector<TaskInfo>> SnapshotTasks() {

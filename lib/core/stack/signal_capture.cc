@@ -24,6 +24,7 @@ enum Phase : std::uint32_t { kIdle, kOpen, kWriting, kDone };
 struct Question {
   std::atomic<std::uint32_t> word{kIdle};
   std::int32_t tid = 0;
+  Holder holder{};
   Stack stack;
 };
 Question questions[kAtOnce];
@@ -48,6 +49,7 @@ void OnSignal(int, siginfo_t* info, void* context) {
       question.word.compare_exchange_strong(open, open - kOpen + kWriting,
                                             std::memory_order_acq_rel)) {
     CaptureInterrupted(context, &question.stack);
+    question.holder = thread_slot.holder;
     question.word.store(open - kOpen + kDone, std::memory_order_release);
   }
   errno = kept;
@@ -144,6 +146,7 @@ class Batch {
     }
     if (word != WordOf(kDone)) return;
     threads_[i].stack = question.stack;
+    threads_[i].holder = question.holder;
     threads_[i].answer = Answer::kGiven;
     question.word.store(kIdle, std::memory_order_release);
   }

@@ -15,13 +15,14 @@
 
 #include <cstdint>
 
+#include "core/base/thread_slot.h"
 #include "core/stack/capture.h"
 
 namespace heldby::core {
 
 enum class Answer : std::uint8_t {
   kNotAsked,   // no signal is free, another caller is at it, or the deadline passed before
-  kGiven,      // `stack` holds it
+  kGiven,      // `stack` and `holder` hold it
   kNone,       // asked, and silent until the deadline
   kThreadGone  // ended before it could be asked
 };
@@ -29,6 +30,7 @@ enum class Answer : std::uint8_t {
 struct AskedThread {
   std::int32_t tid;
   Answer answer;
+  Holder holder;  // what it works on
   Stack stack;
 };
 
