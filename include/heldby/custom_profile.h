@@ -27,7 +27,8 @@ struct CustomProfileState;
 class CustomProfile {
  public:
   /// Served from now on, as long as the process lives. `name` becomes a part of the path and of
-  /// texts: letters, digits and any of _ - . and at most 64 of them.
+  /// texts, and the type of its values: letters, digits and any of _ . (scrapers refuse others,
+  /// a hyphen too), and at most 64 of them.
   ///
   /// kInvalidArgument     the name is empty, too long or has another character
   /// kFailedPrecondition  a profile of that name exists

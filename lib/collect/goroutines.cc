@@ -205,7 +205,8 @@ class GoroutineCollector {
     for (const AwaitPoint& point : points) {
       const PlaceTexts::Texts& place = texts_.Of(point.place);
       if (!place.function.empty()) {
-        stack.push_back(locations_.OfPlace(place.function, place.file, place.line));
+        stack.push_back(
+            locations_.OfPlace(point.place, place.function, place.file, place.line));
       } else if (point.code != 0) {
         stack.push_back(locations_.OfCode(point.code));
       }

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "absl/strings/str_cat.h"
-
 namespace heldby::collect {
 namespace {
 
@@ -58,11 +56,8 @@ LocationId StackLocations::Of(Synthetic what) {
                               {{.function = builder_.AddFunction(NameOf(what))}});
 }
 
-LocationId StackLocations::OfPlace(const std::string& function, const std::string& file,
-                                   std::uint32_t line) {
-  // Two texts of one address would not be one location.
-  const auto place = places_.try_emplace(absl::StrCat(function, "\n", file, ":", line),
-                                         kUnloadedLimit + 16 * (places_.size() + 1));
+LocationId StackLocations::OfPlace(std::uint32_t place_id, const std::string& function,
+                                   const std::string& file, std::uint32_t line) {
   const MappingId mapping = builder_.AddMapping({.start = kUnloadedLimit,
                                                  .limit = kPlacesLimit,
                                                  .filename = "[places]",
@@ -70,7 +65,7 @@ LocationId StackLocations::OfPlace(const std::string& function, const std::strin
                                                  .has_filenames = true,
                                                  .has_line_numbers = true});
   return builder_.AddLocation(
-      mapping, place.first->second,
+      mapping, kUnloadedLimit + std::uint64_t{16} * place_id,
       {{.function = builder_.AddFunction(
             Function{.name = function, .system_name = function, .filename = file}),
         .line = line}});

@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "profile/builder.h"
 
@@ -39,9 +38,10 @@ class StackLocations {
   };
   [[nodiscard]] LocationId Of(Synthetic what);
 
-  /// A place in the source that the program told us of: named by that, not by an address.
-  [[nodiscard]] LocationId OfPlace(const std::string& function, const std::string& file,
-                                   std::uint32_t line);
+  /// A place in the source that the program told us of: named by its texts; its address is made
+  /// of the place's id, and so is the same in every profile of this process.
+  [[nodiscard]] LocationId OfPlace(std::uint32_t place_id, const std::string& function,
+                                   const std::string& file, std::uint32_t line);
   /// Any address of a function.
   [[nodiscard]] LocationId OfCode(std::uintptr_t address) {
     return builder_.AddLocation(MappingId::kNone, address);
@@ -54,7 +54,6 @@ class StackLocations {
   const core::CoreApi& core_;
   ProfileBuilder& builder_;
   std::vector<core::ModuleRange> modules_;  // asked for in this profile; the last one first
-  absl::flat_hash_map<std::string, std::uint64_t> places_;
 };
 
 }  // namespace heldby::collect

@@ -59,7 +59,7 @@ void UnlockAll() {
 bool IsGoodName(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameBytes && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-' || c == '.';
+           c == '_' || c == '.';
   });
 }
 
@@ -76,7 +76,7 @@ Result<CustomProfile> CustomProfile::Create(std::string_view name) {
   if (!IsGoodName(name)) {
     return Status(StatusCode::kInvalidArgument,
                   "profile name is \"" + std::string(name) +
-                      "\"; accepted: 1 to 64 letters, digits and any of _ - .");
+                      "\"; accepted: 1 to 64 letters, digits and any of _ .");
   }
   static std::once_flag once;
   std::call_once(once, [] { ::pthread_atfork(&LockAll, &UnlockAll, &UnlockAll); });
