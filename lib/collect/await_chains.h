@@ -10,8 +10,8 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "core/core.h"
 
 namespace heldby::collect {
@@ -27,9 +27,13 @@ struct AwaitPoint {
   }
 };
 
+using AwaitChain = absl::InlinedVector<AwaitPoint, 4>;  // innermost first
+
 struct ParkedTask {
+  ParkedTask() {}
+
   core::TaskView view{};
-  std::vector<AwaitPoint> chain{};  // innermost first; empty: none, or it went on
+  AwaitChain chain;  // empty: it has none, or went on
 };
 
 inline constexpr std::size_t kMaxChain = 64;

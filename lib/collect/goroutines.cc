@@ -29,7 +29,7 @@ Label Number(const char* key, std::int64_t number, const char* unit) {
 
 // What makes parked tasks one sample of the profile.
 struct Group {
-  std::vector<AwaitPoint> stack{};
+  AwaitChain stack{};
   std::uint32_t labels = 0;
   bool operator==(const Group&) const = default;
   template <typename H>
@@ -140,7 +140,7 @@ class GoroutineCollector {
       shown_.pop_back();
       return;
     }
-    batch_.push_back({.view = view});
+    batch_.emplace_back().view = view;
     if (batch_.size() == kChainBatch) Flush();
   }
 
@@ -150,7 +150,7 @@ class GoroutineCollector {
     batch_.clear();
   }
 
-  static std::vector<AwaitPoint> StackOf(ParkedTask task) {
+  static AwaitChain StackOf(ParkedTask task) {
     if (!task.chain.empty()) return std::move(task.chain);
     const std::uint32_t place =
         task.view.parked_id != 0 ? task.view.parked_id : task.view.made_id;
@@ -200,7 +200,7 @@ class GoroutineCollector {
     }
   }
 
-  std::vector<LocationId> LocationsOf(const std::vector<AwaitPoint>& points) {
+  std::vector<LocationId> LocationsOf(const AwaitChain& points) {
     std::vector<LocationId> stack;
     for (const AwaitPoint& point : points) {
       const PlaceTexts::Texts& place = texts_.Of(point.place);
@@ -219,7 +219,7 @@ class GoroutineCollector {
     std::ranges::sort(shown_, {}, &core::TaskView::parked_since_ns);
     for (std::size_t from = 0; from < shown_.size(); from += kChainBatch) {
       const std::size_t until = std::min(from + kChainBatch, shown_.size());
-      for (std::size_t i = from; i < until; ++i) batch_.push_back({.view = shown_[i]});
+      for (std::size_t i = from; i < until; ++i) batch_.emplace_back().view = shown_[i];
       Flush();
     }
   }
