@@ -52,7 +52,7 @@ std::string Header(const Sample& sample) {
   const char* separator = "";
   for (const Label& label : sample.labels) {
     if (label.key == "goroutine" || label.key == "state" || label.key == "created_by" ||
-        label.key == "problem") {
+        label.key == "problem" || label.key == "task_id") {
       continue;
     }
     const std::string value = !label.text.empty()              ? label.text

@@ -23,8 +23,9 @@ struct GoroutineOptions {
   /// As in the heap's: `state` is what it waits for, `task` its name, or the thread's.
   HolderLabels labels{};
   /// One sample each, those that have waited longest first, with labels: goroutine (its
-  /// number), thread or task (its name), state, parked (seconds in that state), age,
-  /// created_by, problem (why its stack is not whole).
+  /// number), thread or task (its name), task_id and connection (the TaskId and ConnectionId
+  /// it works for), state, parked (seconds in that state), age, created_by, problem (why its
+  /// stack is not whole).
   bool each = false;
   std::size_t most = 10'000;
   /// False: a thread that runs is shown without a stack.

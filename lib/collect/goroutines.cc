@@ -94,6 +94,9 @@ class GoroutineCollector {
       if (!thread.waits_on.empty()) absl::StrAppend(&state, ", ", thread.waits_on);
       labels->push_back(Number("goroutine", thread.tid, "id"));
       labels->push_back(Text("thread", thread.name.empty() ? "unnamed" : thread.name));
+      if (thread.holder.task != 0) {
+        labels->push_back(Number("task_id", thread.holder.task, "id"));
+      }
       if (!thread.problem.empty()) labels->push_back(Text("problem", thread.problem));
     } else if (options_.labels.task && !thread.name.empty()) {
       labels->push_back(Text("thread", thread.name));
@@ -114,6 +117,9 @@ class GoroutineCollector {
   }
 
   void AddConnection(std::uint32_t id, std::vector<Label>* labels) const {
+    if (options_.each && !options_.labels.connection && id != 0) {
+      labels->push_back(Number("connection", id, "id"));
+    }
     const std::span<const Label> known = connections_.LabelsOfConnection(id);
     labels->insert(labels->end(), known.begin(), known.end());
   }
@@ -174,6 +180,7 @@ class GoroutineCollector {
     const PlaceTexts::Texts parked = texts_.Of(view.parked_id);
     if (options_.each) {
       labels->push_back(Number("goroutine", view.id, "id"));
+      labels->push_back(Number("task_id", view.id, "id"));
       labels->push_back(Number("parked", Since(view.parked_since_ns) / kSecondNs, "seconds"));
       if (!made.function.empty()) {
         labels->push_back(

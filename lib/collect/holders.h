@@ -5,7 +5,9 @@
 // Units    as in heldby/connection.h and heldby/task.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,6 +48,9 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] std::vector<Label> UserLabels(const core::RegistryApi& registry,
                                             std::uint32_t id);
 [[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
-[[nodiscard]] std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry);
+/// Those that hold most, then the oldest.
+[[nodiscard]] std::vector<TaskInfo> CollectTasks(
+    const core::RegistryApi& registry,
+    std::size_t most = std::numeric_limits<std::size_t>::max());
 
 }  // namespace heldby::collect

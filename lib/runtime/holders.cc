@@ -239,8 +239,20 @@ std::size_t CountConnections() {
   return count;
 }
 
-Result<std::vector<TaskInfo>> SnapshotTasks() {
-  return Snapshot<std::vector<TaskInfo>>(&collect::CollectTasks);
+Result<std::vector<TaskInfo>> SnapshotTasks(std::size_t most) {
+  return Snapshot<std::vector<TaskInfo>>([most](const core::RegistryApi& registry) {
+    return collect::CollectTasks(registry, most);
+  });
+}
+
+std::size_t CountTasks() {
+  std::size_t count = 0;
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->visit_tasks(
+        [](void* context, const core::TaskView&) { ++*static_cast<std::size_t*>(context); },
+        &count);
+  }
+  return count;
 }
 
 }  // namespace heldby
