@@ -119,7 +119,7 @@ class Collector {
                                        options_.timeout_ns / 1'000'000, " ms");
         return;
       case core::Answer::kNotAsked:
-        thread->problem = signal == 0 ? "no signal is free to ask it by, or others are asking"
+        thread->problem = signal == 0 ? "runs; signals are forbidden, or none is free"
                                       : "not asked: the time was over";
     }
   }

@@ -29,6 +29,7 @@ struct Question {
 };
 Question questions[kAtOnce];
 std::atomic<bool> at_work{false};
+std::atomic<bool> forbidden{false};
 std::atomic<std::uint32_t> generation{0};
 
 std::uint64_t NowNs() {
@@ -162,7 +163,8 @@ int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns) {
   for (int i = 0; i < count; ++i) threads[i].answer = Answer::kNotAsked;
   const std::uint64_t deadline_ns = NowNs() + timeout_ns;
   bool idle = false;
-  if (count == 0 || !at_work.compare_exchange_strong(idle, true)) return 0;
+  if (count == 0 || forbidden.load(std::memory_order_relaxed)) return 0;
+  if (!at_work.compare_exchange_strong(idle, true)) return 0;
   const int signal = OurSignal();
   for (int i = 0; signal != 0 && i < count && NowNs() < deadline_ns; i += kAtOnce) {
     const int size = count - i < kAtOnce ? count - i : kAtOnce;
@@ -171,6 +173,8 @@ int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns) {
   at_work.store(false, std::memory_order_release);
   return signal;
 }
+
+void ForbidCaptureBySignal() { forbidden.store(true, std::memory_order_relaxed); }
 
 void ForgetQuestionsInChild() {
   for (Question& question : questions) question.word.store(kIdle, std::memory_order_relaxed);

@@ -21,7 +21,8 @@
 namespace heldby::core {
 
 enum class Answer : std::uint8_t {
-  kNotAsked,   // no signal is free, another caller is at it, or the deadline passed before
+  kNotAsked,   // forbidden, no signal is free, another caller is at it, or the deadline passed
+               // before
   kGiven,      // `stack` and `holder` hold it
   kNone,       // asked, and silent until the deadline
   kThreadGone  // ended before it could be asked
@@ -38,6 +39,9 @@ struct AskedThread {
 /// handlers stay what they are. Returns that signal's number; 0: none is free, nobody was
 /// asked.
 int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns);
+
+/// From now on nobody is asked.
+void ForbidCaptureBySignal();
 
 void ForgetQuestionsInChild();
 
