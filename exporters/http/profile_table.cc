@@ -98,6 +98,8 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_tasks_total", counters.dropped_tasks_total},
       {"dropped_label_sets_total", counters.dropped_label_sets_total},
       {"registry_bytes", counters.registry_bytes},
+      {"dropped_descriptors_total", counters.dropped_descriptors_total},
+      {"dropped_inheritances_total", counters.dropped_inheritances_total},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.

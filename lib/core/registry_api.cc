@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
 #include "core/sampler/heap_sampler.h"
 
@@ -14,10 +15,19 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 std::uint32_t OpenConnection(int fd, bool outbound, std::uintptr_t caller) {
-  return registry.OpenConnection(fd, outbound, /*implicit=*/false, caller,
-                                 &heap_sampler.stacks());
+  StackTable* stacks = &heap_sampler.stacks();
+  if (const std::uint32_t seen = descriptors.TakeOver(fd, outbound, caller, stacks)) {
+    return seen;
+  }
+  const std::uint32_t id =
+      registry.OpenConnection(fd, outbound, /*implicit=*/false, caller, stacks);
+  descriptors.Bind(fd, id);
+  return id;
 }
-void EndConnection(std::uint32_t id) { registry.EndConnection(id); }
+void EndConnection(std::uint32_t id) {
+  descriptors.Unbind(id);
+  registry.EndConnection(id);
+}
 
 template <typename Record>
 void SetState(Record* record, const char* state) {
@@ -58,6 +68,7 @@ void VisitLabels(std::uint32_t id, void (*visit)(void*, const char*, const char*
 
 void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context) {
   registry.connections.ForEach([&](std::uint32_t id, const ConnectionRecord& record) {
+    descriptors.Reconcile(id);
     ConnectionView view{};
     view.id = id;
     view.outbound = record.direction.load(kRelaxed) == 1;
@@ -119,8 +130,9 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
       [](void* argument, std::uintptr_t, const LiveSample& sample) {
         if (sample.connection == 0 && sample.task == 0) return;
         const auto& held = *static_cast<HeldVisit*>(argument);
-        held.visit(held.context, {static_cast<std::uint32_t>(sample.site), sample.connection,
-                                  sample.task, sample.weight_bytes, sample.weight_objects});
+        held.visit(held.context,
+                   {static_cast<std::uint32_t>(sample.site), sample.connection, sample.task,
+                    sample.weight_bytes, sample.weight_objects, sample.guessed});
       },
       &call);
 }

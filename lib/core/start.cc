@@ -16,7 +16,10 @@
 
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/hooks/next_call.h"
 #include "core/hooks/settings.h"
+#include "core/hooks/thread_entry.h"
+#include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
 
 namespace heldby::core {
@@ -125,7 +128,11 @@ void StartListening(bool delayed) {
 }
 
 // The connections and tasks of the parent are the parent's.
-void BeginRegistryAnewInChild() { registry.BeginAnewInChild(); }
+void BeginRegistryAnewInChild() {
+  descriptors.BeginAnewInChild();
+  registry.BeginAnewInChild();
+  ForgetInheritances();
+}
 
 // What such a child inherits, if the wait was in vain, is a face that is listed as loaded and
 // is not: it must never be asked for.
@@ -151,7 +158,18 @@ void DumpAtExit() {
   if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
 }
 
+#ifdef HELDBY_STATIC_CORE
+void WrapSockets(bool) {}
+#else
+void WrapSockets(bool active) {
+  ResolveSocketCalls();
+  if (active && WrapsSockets()) descriptors.Watch();
+}
+#endif
+
 void StartCore() {
+  ResolveThreadCalls();
+  WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
   DecideHookState();
   if (Disabled()) return;

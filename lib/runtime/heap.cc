@@ -83,6 +83,8 @@ HeapCounters ReadHeapCounters() {
   result.dropped_tasks_total = as_signed(counters.dropped_tasks_total);
   result.dropped_label_sets_total = as_signed(counters.dropped_label_sets_total);
   result.registry_bytes = as_signed(counters.registry_bytes);
+  result.dropped_descriptors_total = as_signed(counters.dropped_descriptors_total);
+  result.dropped_inheritances_total = as_signed(counters.dropped_inheritances_total);
   return result;
 }
 

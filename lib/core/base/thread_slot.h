@@ -21,6 +21,13 @@ struct Holder {
   std::uint32_t labels;
 };
 
+/// The connection that a wrapped call suggests: what this thread last received from. The cookie
+/// tells it from a later one that was given the same id.
+struct Guess {
+  std::uint64_t cookie;
+  std::uint32_t connection;
+};
+
 struct ThreadSlot {
   /// Bytes until the next look. 0 at birth, so that a thread's first allocation takes the slow
   /// path and draws. Read and written on every allocation; everything else only on the slow
@@ -37,6 +44,7 @@ struct ThreadSlot {
   std::uintptr_t foreign_page;  // of the last stack found not to be this one
   std::uint32_t stack_kind;     // 0: not looked at yet; 1: the main thread's; 2: another's
   Holder holder;                // copied into every sample
+  Guess guess;                  // where `holder` names neither connection nor task
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 
