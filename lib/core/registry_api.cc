@@ -69,6 +69,7 @@ void VisitLabels(std::uint32_t id, void (*visit)(void*, const char*, const char*
 void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context) {
   registry.connections.ForEach([&](std::uint32_t id, const ConnectionRecord& record) {
     descriptors.Reconcile(id);
+    if (record.head.phase.load(kRelaxed) == Phase::kFree) return;  // it was closed unseen
     ConnectionView view{};
     view.id = id;
     view.outbound = record.direction.load(kRelaxed) == 1;
