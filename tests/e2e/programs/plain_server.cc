@@ -135,7 +135,7 @@ class Loop {
     if (now < 0 && errno != EAGAIN) return Leave(fd);
     if (now > 0) client.sent += static_cast<std::size_t>(now);
     const bool done = client.sent == client.answer.size();
-    if (done) client.answer = {};
+    if (done) std::vector<char>().swap(client.answer);
     Watch(EPOLL_CTL_MOD, fd, done ? EPOLLIN : EPOLLOUT);
   }
 
