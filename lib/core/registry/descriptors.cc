@@ -1,6 +1,7 @@
 #include "core/registry/descriptors.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,14 +20,14 @@ int Option(int fd, int name) {
   return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-// Datagrams have no peer that could stop reading, and listeners of other families no stream.
+// Datagrams have no peer that could stop reading. One system call for TCP, which is what comes
+// by the thousand.
 bool IsStream(int fd) {
   const int kept = errno;
-  bool stream = Option(fd, SO_TYPE) == SOCK_STREAM;
-  if (stream) {
-    const int domain = Option(fd, SO_DOMAIN);
-    stream = domain == AF_INET || domain == AF_INET6 || domain == AF_UNIX;
-  }
+  const int protocol = Option(fd, SO_PROTOCOL);
+  const bool stream =
+      protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP ||
+      (protocol == 0 && Option(fd, SO_DOMAIN) == AF_UNIX && Option(fd, SO_TYPE) == SOCK_STREAM);
   errno = kept;
   return stream;
 }
@@ -74,7 +75,7 @@ void Descriptors::Enter(int fd, std::uint32_t id) {
 }
 
 void Descriptors::Bind(int fd, std::uint32_t id) {
-  if (!watching() || id == 0 || fd < 0 || fd >= kCount || !Ours()) return;
+  if (!watching() || id == 0 || fd < 0 || fd >= kCount) return;
   ConnectionRecord& record = registry_->connections.Get(id);
   if (record.cookie.load(kRelaxed) == 0) return;  // not a socket
   record.descriptors.store(Counted(id, 1), std::memory_order_release);
@@ -83,7 +84,8 @@ void Descriptors::Bind(int fd, std::uint32_t id) {
 
 std::uint32_t Descriptors::Open(int fd, bool outbound, std::uintptr_t caller,
                                 StackTable* stacks) {
-  if (!watching() || fd < 0 || !IsStream(fd) || !Ours()) return 0;
+  // In a vfork child, too: what that opens is not here, and will be found out.
+  if (!watching() || fd < 0 || !IsStream(fd)) return 0;
   if (fd >= kCount) {
     dropped_.fetch_add(1, kRelaxed);
     return 0;
@@ -104,15 +106,24 @@ void Descriptors::Suggest(std::uint32_t id) {
   if (record != nullptr) thread_slot.guess = {record->cookie.load(kRelaxed), id};
 }
 
+bool Descriptors::Check(ConnectionRecord* record, int fd, std::uint32_t id) {
+  const std::uint64_t now_ns = CoarseNowNs();
+  if (now_ns - record->checked_ns.load(kRelaxed) <= kCheckNs) return true;
+  record->checked_ns.store(now_ns, kRelaxed);
+  if (IsStill(fd, id)) return true;
+  Close(fd, id);
+  return false;
+}
+
 void Descriptors::Received(int fd, std::uint32_t id) {
   // Closed, and perhaps opened anew, while the call waited.
   if (Look(fd) != id) return;
   ConnectionRecord* record = registry_->connections.Open(id);
   if (record == nullptr) return;
-  const std::uint64_t now_ns = CoarseNowNs();
-  if (now_ns - record->checked_ns.load(kRelaxed) > kCheckNs) [[unlikely]] {
-    if (!IsStill(fd, id)) return Close(fd, id);
-    record->checked_ns.store(now_ns, kRelaxed);
+  const std::uint32_t receives = record->receives.load(kRelaxed);
+  record->receives.store(receives + 1, kRelaxed);  // one that is lost delays a check
+  if (receives % kLookEvery == 0) [[unlikely]] {
+    if (!Check(record, fd, id)) return;
   }
   thread_slot.guess = {record->cookie.load(kRelaxed), id};
 }

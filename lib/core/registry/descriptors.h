@@ -4,14 +4,14 @@
 // Threads  any, lock-free.   Signals  safe.   Allocates  never from the host's heap.
 // errno    kept by every function.   Cancellation  no state outlives a call.
 // Bounds   descriptors below 1,048,576; beyond it a socket is not recorded and dropped() grows.
-// Fork     BeginAnewInChild(). A vfork child shares this memory but not the descriptors: its
-//          calls change nothing.
+// Fork     BeginAnewInChild(). A vfork child shares this memory but not the descriptors: what
+//          it closes or duplicates changes nothing here.
 //
 // A flat array, reserved as address space and indexed by descriptor: a receive costs one load
 // more. A descriptor is told from the next one with its number in two ways. Seen: close(fd)
 // takes the entry out before the kernel can give the number away. Unseen (close_range, fclose,
 // io_uring): SO_COOKIE is compared when the number is opened again, when somebody looks at the
-// page, and, at most every kCheckNs, when something is received.
+// page, and, now and then (kCheckNs, kLookEvery), when something is received.
 //
 // Descriptors that are duplicates share their connection; the last one that is closed ends it.
 #pragma once
@@ -26,7 +26,9 @@ namespace heldby::core {
 class Descriptors {
  public:
   static constexpr int kCount = 1 << 20;
+  /// Received() looks at the clock every eighth time, and at the socket if this has passed.
   static constexpr std::uint64_t kCheckNs = 100'000'000;
+  static constexpr std::uint32_t kLookEvery = 8;
 
   constexpr explicit Descriptors(Registry* registry) : registry_(registry) {}
 
@@ -76,6 +78,7 @@ class Descriptors {
 
  private:
   bool Ours() const;
+  bool Check(ConnectionRecord* record, int fd, std::uint32_t id);
   void Enter(int fd, std::uint32_t id);
   int Another(std::uint32_t id, std::uint64_t cookie) const;
 

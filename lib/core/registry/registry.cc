@@ -90,6 +90,7 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
     for (auto& word : record.peer) word.store(0, kRelaxed);
     record.descriptors.store(0, kRelaxed);
     record.checked_ns.store(now_ns, kRelaxed);
+    record.receives.store(0, kRelaxed);
   });
 }
 

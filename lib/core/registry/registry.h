@@ -47,6 +47,7 @@ struct ConnectionRecord {
   // so that a late close cannot count on another connection's record.
   std::atomic<std::uint64_t> descriptors;
   std::atomic<std::uint64_t> checked_ns;  // when fd was last seen to be this socket
+  std::atomic<std::uint32_t> receives;
 };
 
 struct TaskRecord {
