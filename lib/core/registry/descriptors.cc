@@ -210,7 +210,8 @@ void Descriptors::Reconcile(std::uint32_t id) {
     record->fd.compare_exchange_strong(fd, another);
   } else {
     registry_->EndConnection(id);
-    for (int at = Another(id, 0); at >= 0; at = Another(id, 0)) Close(at, id);
+    const int used = used_.load(kRelaxed);
+    for (int at = 0; at < used; ++at) Close(at, id);
   }
   registry_->connections.Unref(id);
 }
