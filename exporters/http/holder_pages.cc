@@ -171,8 +171,10 @@ Response ConnectionsPage(const Request& request, const Query& query) {
   page.rows_are = "connections";
   page.introduction =
       "Connections of this process, those that hold most heap first. held_bytes is an estimate "
-      "from samples; queues are the kernel's. Connections that the program does not make known "
-      "(heldby::Connection) are not in it.";
+      "from samples; queues are the kernel's. They are those that the program makes "
+      "known (heldby::Connection) and, under `heldby run`, those that its calls show: "
+      "attribution "
+      "is then implicit.";
   page.columns = {{"held_bytes", true},
                   {"peer"},
                   {"direction"},
@@ -190,6 +192,7 @@ Response ConnectionsPage(const Request& request, const Query& query) {
                   {"labels"},
                   {"fd", true},
                   {"id", true},
+                  {"attribution"},
                   {"opened_by"}};
   page.rows_total = connections->size();
   const std::size_t count = std::min(asked->limit, connections->size());
@@ -207,7 +210,7 @@ Response ConnectionsPage(const Request& request, const Query& query) {
          static_cast<std::int64_t>(info.unread_bytes),
          static_cast<std::int64_t>(info.queued_bytes), info.task, where.state, where.at,
          LabelText(info.labels), std::int64_t{info.fd}, static_cast<std::int64_t>(info.id),
-         openers[i]});
+         std::string(info.implicit ? "implicit" : ""), openers[i]});
   }
   return Render(page, asked->format);
 }
