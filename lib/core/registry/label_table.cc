@@ -107,7 +107,10 @@ std::uint32_t LabelTable::Intern(const Set& wanted) {
   for (;;) {
     set->next = head;
     const std::uint32_t seen = head;
-    if (bucket.compare_exchange_strong(head, id, std::memory_order_acq_rel)) return id;
+    if (bucket.compare_exchange_strong(head, id, std::memory_order_acq_rel)) {
+      published_.fetch_add(1, std::memory_order_release);
+      return id;
+    }
     if (const std::uint32_t found = Find(head, seen, wanted)) return found;
   }
 }
@@ -115,6 +118,7 @@ std::uint32_t LabelTable::Intern(const Set& wanted) {
 void LabelTable::Visit(std::uint32_t id,
                        void (*visit)(void* context, const char* key, const char* value),
                        void* context) const {
+  (void)published_.load(std::memory_order_acquire);
   if (id == 0) return;
   if (id == kOtherLabels) {
     visit(context, "other", "true");

@@ -53,6 +53,9 @@ class LabelTable {
 
   PageArena arena_{kCapacityBytes};
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};
+  // A set's id also comes to readers past the buckets, in another thread's slot: who reads this
+  // sees every set that was complete before.
+  std::atomic<std::uint32_t> published_{0};
   std::atomic<std::uint64_t> dropped_{0};
 };
 

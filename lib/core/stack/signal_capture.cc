@@ -23,7 +23,7 @@ constexpr std::uint64_t kGraceNs = 20'000'000;
 enum Phase : std::uint32_t { kIdle, kOpen, kWriting, kDone };
 struct Question {
   std::atomic<std::uint32_t> word{kIdle};
-  std::int32_t tid = 0;
+  std::atomic<std::int32_t> tid{0};
   Holder holder{};
   Stack stack;
 };
@@ -46,7 +46,8 @@ void OnSignal(int, siginfo_t* info, void* context) {
   const auto value = static_cast<std::uint32_t>(info->si_value.sival_int);
   Question& question = questions[value % kAtOnce];
   std::uint32_t open = value / kAtOnce * 4 + kOpen;
-  if (info->si_code == SI_QUEUE && question.tid == syscall(SYS_gettid) &&
+  if (info->si_code == SI_QUEUE &&
+      question.tid.load(std::memory_order_relaxed) == syscall(SYS_gettid) &&
       question.word.compare_exchange_strong(open, open - kOpen + kWriting,
                                             std::memory_order_acq_rel)) {
     CaptureInterrupted(context, &question.stack);
@@ -116,7 +117,7 @@ class Batch {
     Question& question = questions[i];
     threads_[i].answer = Answer::kNotAsked;
     if (!IsFree(question.word.load(std::memory_order_acquire))) return;
-    question.tid = threads_[i].tid;
+    question.tid.store(threads_[i].tid, std::memory_order_relaxed);
     question.word.store(WordOf(kOpen), std::memory_order_release);
     if (Send(threads_[i].tid, signal, generation_ * kAtOnce + static_cast<std::uint32_t>(i))) {
       threads_[i].answer = Answer::kNone;
