@@ -9,7 +9,9 @@
 #include "heldby/http.h"          // IWYU pragma: export
 #include "heldby/labels.h"        // IWYU pragma: export
 #include "heldby/profile.h"       // IWYU pragma: export
+#include "heldby/propagate.h"     // IWYU pragma: export
 #include "heldby/self.h"          // IWYU pragma: export
 #include "heldby/status.h"        // IWYU pragma: export
 #include "heldby/symbolize.h"     // IWYU pragma: export
 #include "heldby/task.h"          // IWYU pragma: export
+#include "heldby/thread.h"        // IWYU pragma: export

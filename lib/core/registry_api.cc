@@ -18,6 +18,7 @@ std::uint32_t OpenConnection(int fd, bool outbound, std::uintptr_t caller) {
                                  &heap_sampler.stacks());
 }
 void EndConnection(std::uint32_t id) { registry.EndConnection(id); }
+void SetConnectionDescriptor(std::uint32_t id, int fd) { registry.SetDescriptor(id, fd); }
 
 void SetConnectionState(std::uint32_t id, const char* state) {
   ConnectionRecord* record = registry.connections.Open(id);
@@ -36,6 +37,9 @@ std::uint32_t BeginTask(const Registry::TaskStart& start) {
   return registry.BeginTask(start, &heap_sampler.stacks());
 }
 void EndTask(std::uint32_t id) { registry.EndTask(id); }
+void SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
+  registry.SetTaskConnection(id, connection);
+}
 std::uint32_t InternPlace(const Place& place) { return registry.places.Intern(place); }
 Place PlaceOf(std::uint32_t id) { return registry.places.Get(id); }
 void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
@@ -105,7 +109,7 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
     view.ended = record.head.phase.load(kRelaxed) == Phase::kEnded;
     view.is_scope = record.is_scope.load(kRelaxed);
     view.runs = record.runs.load(std::memory_order_acquire);
-    view.running = view.runs % 2 != 0;
+    view.running = RunsOf::IsRunning(view.runs);
     view.made_id = record.made.load(kRelaxed);
     view.parked_id = record.parked.load(kRelaxed);
     view.chain = record.chain.load(std::memory_order_acquire);
@@ -149,10 +153,12 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
 extern const RegistryApi registry_api = {
     .open_connection = &OpenConnection,
     .end_connection = &EndConnection,
+    .set_connection_descriptor = &SetConnectionDescriptor,
     .set_connection_state = &SetConnectionState,
     .set_connection_queued_bytes = &SetConnectionQueuedBytes,
     .begin_task = &BeginTask,
     .end_task = &EndTask,
+    .set_task_connection = &SetTaskConnection,
     .intern_place = &InternPlace,
     .place = &PlaceOf,
     .park_task = &ParkTask,

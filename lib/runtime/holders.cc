@@ -6,6 +6,7 @@
 #include "collect/holders.h"
 #include "heldby/connection.h"
 #include "heldby/labels.h"
+#include "heldby/propagate.h"
 #include "heldby/self.h"
 #include "heldby/task.h"
 #include "runtime/core_access.h"
@@ -51,6 +52,12 @@ Connection& Connection::operator=(Connection&& other) noexcept {
   return *this;
 }
 
+void Connection::SetDescriptor(int fd) {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_connection_descriptor(static_cast<std::uint32_t>(id_), fd);
+  }
+}
+
 void Connection::SetState(const char* state) {
   if (const core::RegistryApi* registry = Registry()) {
     registry->set_connection_state(static_cast<std::uint32_t>(id_), state);
@@ -90,6 +97,13 @@ void Park(TaskId task, PlaceId place, const AwaitFrame* chain) {
   if (const core::RegistryApi* registry = Registry()) {
     registry->park_task(static_cast<std::uint32_t>(task), static_cast<std::uint32_t>(place),
                         reinterpret_cast<const core::AwaitFrame*>(chain));
+  }
+}
+
+void SetConnection(TaskId task, ConnectionId connection) {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_task_connection(static_cast<std::uint32_t>(task),
+                                  static_cast<std::uint32_t>(connection));
   }
 }
 
@@ -170,15 +184,26 @@ AsyncTask::Piece::~Piece() {
   }
 }
 
+Holder::Holder() : ids_{} {
+  if (const core::RegistryApi* registry = Registry()) Keep(registry->holder(), ids_);
+}
+
+Holder::Scope::Scope(const Holder& holder) : before_{} {
+  if (const core::RegistryApi* registry = Registry()) {
+    Keep(registry->set_holder({holder.ids_[0], holder.ids_[1], holder.ids_[2]}), before_);
+  }
+}
+
+Holder::Scope::~Scope() {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_holder({before_[0], before_[1], before_[2]});
+  }
+}
+
 std::function<void()> Propagate(std::function<void()> function) {
-  const core::RegistryApi* registry = Registry();
-  if (registry == nullptr) return function;
-  return [registry, holder = registry->holder(), function = std::move(function)] {
-    struct Restore {
-      const core::RegistryApi* registry;
-      core::Holder before;
-      ~Restore() { registry->set_holder(before); }
-    } restore{registry, registry->set_holder(holder)};
+  if (Registry() == nullptr) return function;
+  return [holder = Holder(), function = std::move(function)] {
+    const Holder::Scope scope(holder);
     function();
   };
 }
