@@ -37,12 +37,15 @@ template <typename Thread = std::thread, typename Function, typename... Argument
     const Task task(name.text, {}, name.place);
     std::invoke(std::move(call), std::move(with)...);
   };
-  if constexpr (std::is_same_v<Thread, std::jthread> &&
-                std::is_invocable_v<std::decay_t<Function>, std::stop_token,
-                                    std::decay_t<Arguments>...>) {
+  if constexpr (std::is_same_v<Thread, std::jthread>) {
     return Thread(
-        [run](std::stop_token stop, auto call, auto... with) {
-          run(std::move(call), std::move(stop), std::move(with)...);
+        [run](const std::stop_token& stop, auto call, auto... with) {
+          if constexpr (std::is_invocable_v<decltype(call), std::stop_token,
+                                            decltype(with)...>) {
+            run(std::move(call), std::stop_token(stop), std::move(with)...);
+          } else {
+            run(std::move(call), std::move(with)...);
+          }
         },
         std::forward<Function>(function), std::forward<Arguments>(arguments)...);
   } else {
