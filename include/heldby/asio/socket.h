@@ -63,7 +63,7 @@ class tracked : public Stream {
 
   /// On the stack of this call, the connection is opened.
   template <typename Where = Endpoint, typename... Rest>
-  auto connect(const Where& where, Rest&&... rest) {
+  [[gnu::always_inline]] auto connect(const Where& where, Rest&&... rest) {
     link_.Open(-1, Direction::kOutbound);
     const Settles settles{this};
     return Stream::connect(where, std::forward<Rest>(rest)...);
@@ -71,7 +71,7 @@ class tracked : public Stream {
   /// Likewise, wherever the operation is awaited. `where`: an endpoint, or for a Beast stream a
   /// range of them.
   template <typename Where = Endpoint, typename Token>
-  auto async_connect(const Where& where, Token&& token) {
+  [[gnu::always_inline]] auto async_connect(const Where& where, Token&& token) {
     constexpr bool kOne = std::is_convertible_v<const Where&, Endpoint>;
     using Signature = std::conditional_t<kOne, void(boost::system::error_code),
                                          void(boost::system::error_code, Endpoint)>;

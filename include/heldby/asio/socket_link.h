@@ -32,7 +32,7 @@ inline bool IsConnected(int fd) {
 /// What a pending operation keeps of its socket, which may have been destroyed meanwhile.
 class OpenSocket {
  public:
-  OpenSocket(int fd, Direction direction) : connection_(fd, direction) {}
+  explicit OpenSocket(Connection connection) : connection_(std::move(connection)) {}
 
   Connection& connection() { return connection_; }
   void Starts(SocketWait wait) { Say(waits_.fetch_or(wait, std::memory_order_relaxed) | wait); }
@@ -84,11 +84,10 @@ class SocketLink {
   explicit operator bool() const { return socket_ != nullptr; }
   ConnectionId id() const { return socket_ ? socket_->connection().id() : ConnectionId::kNone; }
 
-  /// On the caller's stack. No-op for one that is open.
+  /// No-op for one that is open. Inlined, as who calls this: the stack that has opened the
+  /// connection begins with the program's own function.
   [[gnu::always_inline]] void Open(int fd, Direction direction) {
-    if (socket_) return;
-    const UnsampledScope unsampled;
-    socket_ = std::make_shared<OpenSocket>(fd, direction);
+    if (!socket_) Keep(Connection(fd, direction));
   }
   void SetDescriptor(int fd) {
     if (socket_) socket_->connection().SetDescriptor(fd);
@@ -110,6 +109,10 @@ class SocketLink {
   }
 
  private:
+  void Keep(Connection connection) {
+    const UnsampledScope unsampled;
+    socket_ = std::make_shared<OpenSocket>(std::move(connection));
+  }
   void Forget() {
     if (!socket_) return;
     const Holder holder;
