@@ -1,9 +1,10 @@
 // Connections and tasks: what one costs, and what a page of many does.
 //
-//   registry OPERATIONS CHUNKS CONNECTIONS
+//   registry OPERATIONS CHUNKS CONNECTIONS PARKED
 //
 // Prints "<ns of a Task, made and ended> <ns of a Connection with its stack, opened and ended>
-// <ms of a list of CONNECTIONS sockets with what the kernel knows> <bytes of a live task>".
+// <ms of a list of CONNECTIONS sockets with what the kernel knows> <bytes of a live task>
+// <ms of a goroutine profile of PARKED tasks> <the same, each waiting in two coroutines>".
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "heldby/connection.h"
+#include "heldby/goroutine.h"
 #include "heldby/heap.h"
 #include "heldby/task.h"
 
@@ -66,15 +68,63 @@ double ListMs(long count) {
   return ns / 1e6;
 }
 
-int Measure(long operations, long chunks, long connections) {
+void WaitForRead(TaskId task, const AwaitFrame* chain) {
+  Park(task, InternPlace("read", SourcePlace::Here()), chain);
+}
+void WaitForWrite(TaskId task, const AwaitFrame* chain) {
+  Park(task, InternPlace("write", SourcePlace::Here()), chain);
+}
+void WaitForTimer(TaskId task, const AwaitFrame* chain) {
+  Park(task, InternPlace("sleep", SourcePlace::Here()), chain);
+}
+void WaitForPeer(TaskId task, const AwaitFrame* chain) {
+  Park(task, InternPlace("connect", SourcePlace::Here()), chain);
+}
+
+double ProfileMs(long parked, bool with_chains) {
+  using Wait = void (*)(TaskId, const AwaitFrame*);
+  constexpr Wait kPlaces[] = {&WaitForRead, &WaitForWrite, &WaitForTimer, &WaitForPeer};
+  std::vector<AsyncTask> tasks;
+  // As large as small coroutines are, one after the other as an allocator lays them.
+  struct CoroutineFrame {
+    AwaitFrame await;
+    char rest[200];
+  };
+  std::vector<CoroutineFrame> frames(static_cast<std::size_t>(2 * parked));
+  tasks.reserve(static_cast<std::size_t>(parked));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(parked); ++i) {
+    AwaitFrame& inner = frames[2 * i].await;
+    inner.code = reinterpret_cast<const void*>(kPlaces[i % 4]);
+    AwaitFrame& outer = frames[2 * i + 1].await;
+    inner.awaiter = &outer;
+    outer.code = reinterpret_cast<const void*>(&ProfileMs);
+    tasks.emplace_back("parked");
+    kPlaces[i % 4](tasks.back().id(), with_chains ? &inner : nullptr);
+  }
+  return FastestNs(1, 3,
+                   [&] {
+                     const auto profile = SnapshotGoroutines();
+                     if (!profile || !EncodePprof(*profile)) std::abort();
+                     std::int64_t count = 0;
+                     for (const Sample& sample : profile->samples) count += sample.values[0];
+                     if (count < parked) std::abort();
+                   }) /
+         1e6;
+}
+
+int Measure(long operations, long chunks, long connections, long parked) {
   const double task_ns = FastestNs(operations, chunks, [] { const Task task("measured"); });
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
   const double connection_ns = FastestNs(operations, chunks, [fd = ends[0]] {
     const Connection connection(fd, Direction::kInbound);
   });
-  std::printf("%.1f %.1f %.2f %.0f\n", task_ns, connection_ns, ListMs(connections),
-              BytesOfALiveTask(operations));
+  const double list_ms = ListMs(connections);
+  // Before there are many: records that were used once are not new memory.
+  const double task_bytes = BytesOfALiveTask(operations);
+  const double parked_ms = ProfileMs(parked, false);
+  std::printf("%.1f %.1f %.2f %.0f %.1f %.1f\n", task_ns, connection_ns, list_ms, task_bytes,
+              parked_ms, ProfileMs(parked, true));
   return 0;
 }
 
@@ -82,9 +132,10 @@ int Measure(long operations, long chunks, long connections) {
 }  // namespace heldby::bench
 
 int main(int argc, char** argv) {
-  if (argc == 4) {
-    return heldby::bench::Measure(std::atol(argv[1]), std::atol(argv[2]), std::atol(argv[3]));
+  if (argc == 5) {
+    return heldby::bench::Measure(std::atol(argv[1]), std::atol(argv[2]), std::atol(argv[3]),
+                                  std::atol(argv[4]));
   }
-  std::fprintf(stderr, "usage: registry OPERATIONS CHUNKS CONNECTIONS\n");
+  std::fprintf(stderr, "usage: registry OPERATIONS CHUNKS CONNECTIONS PARKED\n");
   return 2;
 }

@@ -89,22 +89,18 @@ struct IndexRow {
   std::size_t count = 0;
 };
 
-// heap and allocs are one snapshot under two names: counted once.
 std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   std::vector<IndexRow> rows = {
       {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
       {"profile", "profile",
        "CPU profile; seconds=N sets its length. This version collects no CPU samples."},
       {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
-  std::vector<std::pair<std::size_t (*)(), std::size_t>> counted;
-  for (const ProfileEntry& entry : profiles) {
-    auto known = std::ranges::find(counted, entry.count, [](const auto& c) { return c.first; });
-    if (known == counted.end()) {
-      known = counted.insert(counted.end(), {entry.count, entry.count()});
-    }
-    rows.push_back({std::string(entry.name), Concat(entry.name, "?debug=1"),
-                    std::string(entry.description), known->second});
-  }
+  const auto add = [&rows](const ProfileEntry& entry) {
+    rows.push_back(
+        {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
+  };
+  std::ranges::for_each(profiles, add);
+  std::ranges::for_each(CustomProfiles(), add);
   std::ranges::sort(rows, {}, &IndexRow::name);
   return rows;
 }
@@ -150,7 +146,8 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
                     "</b>: ", HtmlEscaped(row.description), "</li>\n");
   }
   absl::StrAppend(&html,
-                  "</ul>\n<p>Who holds it: <a href='../connections'>connections</a>, "
+                  "</ul>\n<p><a href='goroutine?debug=2'>full goroutine stack dump</a></p>\n"
+                  "<p>Who holds it: <a href='../connections'>connections</a>, "
                   "<a href='../tasks'>tasks</a>.</p>\n</body>\n</html>\n");
   return HtmlReply(std::move(html));
 }
@@ -160,9 +157,12 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
   const std::int64_t debug = ParseInteger(query.Get("debug")).value_or(0);
   const auto labels = ParseHolderLabels(query.Get("labels"));
   if (!labels) return ErrorReply(400, labels.status().message());
-  const TakeOptions options = {.all_frames = query.Get("frames") == "all", .labels = *labels};
-  if (const std::string_view text = query.Get("seconds"); !text.empty()) {
-    const auto seconds = ParseInteger(text);
+  const bool is_full = debug >= 2 && entry.full_text;
+  const auto& text = is_full ? entry.full_text : entry.text;
+  const TakeOptions options = {
+      .all_frames = query.Get("frames") == "all", .labels = *labels, .each = is_full};
+  if (const std::string_view given = query.Get("seconds"); !given.empty()) {
+    const auto seconds = ParseInteger(given);
     if (!seconds || *seconds <= 0) {
       return ErrorReply(400, "invalid value for \"seconds\" - must be a positive integer");
     }
@@ -177,10 +177,11 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
     return ErrorReply(500, Concat("failed to collect profile: ", profile.status().message()));
   }
   if (debug != 0) {
-    auto text = entry.text(*profile);
-    if (!text)
-      return ErrorReply(500, Concat("cannot write as text: ", text.status().message()));
-    return TextReply(*std::move(text));
+    auto written = text(*profile);
+    if (!written) {
+      return ErrorReply(500, Concat("cannot write as text: ", written.status().message()));
+    }
+    return TextReply(*std::move(written));
   }
   return Encoded(entry.name, *profile);
 }

@@ -10,6 +10,7 @@
 #include "exporters/http/reply.h"
 #include "exporters/http/table_page.h"
 #include "heldby/connection.h"
+#include "heldby/goroutine.h"
 #include "heldby/profile.h"
 #include "heldby/symbolize.h"
 #include "heldby/task.h"
@@ -44,23 +45,85 @@ Result<PageRequest> Read(const Request& request, const Query& query) {
 
 std::string IdText(std::uint32_t id) { return id == 0 ? std::string() : std::to_string(id); }
 
-constexpr std::size_t kFramesAsked = 6;
-constexpr std::size_t kOpenersShown = 3;
+constexpr std::size_t kFramesAsked = 12;
+constexpr std::size_t kFunctionsShown = 3;
 
-// The functions that opened it, innermost first, inlined ones too: one alone is often a
-// wrapper. The standard library's, a thread's start for instance, tell nobody anything.
-std::string OpenerText(const Profile& names, const std::vector<LocationId>& stack) {
+// How a thread starts and waits is the same for all of them.
+bool IsOfTheSystem(const Profile& names, const Location& location) {
+  if (location.mapping == MappingId::kNone) return false;
+  const auto at = static_cast<std::size_t>(location.mapping) - 1;
+  const std::string_view file = names.mappings[at].filename;
+  const std::string_view base = file.substr(file.rfind('/') + 1);
+  return base.starts_with("libc.so") || base.starts_with("ld-linux") ||
+         base.starts_with("libstdc++.so");
+}
+
+// The functions of a stack, innermost first, inlined ones too: one alone is often a wrapper.
+// Those of the standard library tell nobody anything.
+std::string FunctionsText(const Profile& names, const std::vector<LocationId>& stack) {
   std::string text;
   std::size_t shown = 0;
   for (const LocationId id : stack) {
-    for (const Line& line : names.locations[static_cast<std::size_t>(id) - 1].lines) {
+    const Location& location = names.locations[static_cast<std::size_t>(id) - 1];
+    if (IsOfTheSystem(names, location)) continue;
+    for (const Line& line : location.lines) {
       const Function& function = names.functions[static_cast<std::size_t>(line.function) - 1];
       if (function.name.empty() || function.name.starts_with("std::")) continue;
-      if (shown++ == kOpenersShown) return text;
+      if (shown++ == kFunctionsShown) return text;
       absl::StrAppend(&text, text.empty() ? "" : " < ", SimplifyFunctionName(function.name));
     }
   }
   return text;
+}
+
+const Label* Find(const Sample& sample, std::string_view key) {
+  const auto found = std::ranges::find(sample.labels, key, &Label::key);
+  return found == sample.labels.end() ? nullptr : &*found;
+}
+std::int64_t NumberOf(const Sample& sample, std::string_view key) {
+  const Label* label = Find(sample, key);
+  return label == nullptr ? 0 : label->number;
+}
+std::string TextOf(const Sample& sample, std::string_view key) {
+  const Label* label = Find(sample, key);
+  return label == nullptr ? std::string() : label->text;
+}
+
+struct Where {
+  std::string state;  // what it waits for
+  std::string at;     // "Read < Serve < main"
+};
+
+// Where tasks and threads are. Nobody is disturbed for a page: a thread that runs has no stack.
+struct Whereabouts {
+  std::map<std::int64_t, Where> of_task;
+  std::map<std::int64_t, Where> of_connection;
+  std::vector<std::size_t> threads;  // those without a task, as places in the profile
+  Profile profile;
+};
+
+Whereabouts FindAll() {
+  Whereabouts found;
+  auto profile = SnapshotGoroutines({.each = true, .may_signal = false});
+  if (!profile) return found;
+  found.profile = *std::move(profile);
+  for (std::size_t i = 0; i < found.profile.samples.size(); ++i) {
+    const Sample& sample = found.profile.samples[i];
+    const Where where = {TextOf(sample, "state"), FunctionsText(found.profile, sample.stack)};
+    const std::int64_t task = NumberOf(sample, "task_id");
+    if (task != 0) found.of_task.emplace(task, where);
+    if (task == 0 && Find(sample, "thread") != nullptr) found.threads.push_back(i);
+    if (const std::int64_t id = NumberOf(sample, "connection")) {
+      found.of_connection.emplace(id, where);
+    }
+  }
+  return found;
+}
+
+const Where& Get(const std::map<std::int64_t, Where>& known, std::int64_t id) {
+  static const Where kNowhere;
+  const auto found = known.find(id);
+  return found == known.end() ? kNowhere : found->second;
 }
 
 // As a profile, of which one sample is one row: so all stacks are named at once, with lines and
@@ -90,7 +153,7 @@ std::vector<std::string> OpenersOf(const std::vector<ConnectionInfo>& connection
   std::vector<std::string> openers(count);
   for (const Sample& sample : profile.samples) {
     openers[static_cast<std::size_t>(sample.labels[0].number)] =
-        OpenerText(profile, sample.stack);
+        FunctionsText(profile, sample.stack);
   }
   return openers;
 }
@@ -122,6 +185,8 @@ Response ConnectionsPage(const Request& request, const Query& query) {
                   {"unread_bytes", true},
                   {"queued_bytes", true},
                   {"task"},
+                  {"waits_for"},
+                  {"at"},
                   {"labels"},
                   {"fd", true},
                   {"id", true},
@@ -129,8 +194,10 @@ Response ConnectionsPage(const Request& request, const Query& query) {
   page.rows_total = connections->size();
   const std::size_t count = std::min(asked->limit, connections->size());
   const std::vector<std::string> openers = OpenersOf(*connections, count);
+  const Whereabouts whereabouts = FindAll();
   for (std::size_t i = 0; i < count; ++i) {
     const ConnectionInfo& info = (*connections)[i];
+    const Where& where = Get(whereabouts.of_connection, static_cast<std::int64_t>(info.id));
     page.rows.push_back(
         {info.held_bytes, info.peer,
          std::string(info.direction == Direction::kInbound ? "in" : "out"),
@@ -138,37 +205,80 @@ Response ConnectionsPage(const Request& request, const Query& query) {
          Seconds(info.stalled_ns), info.state, Seconds(info.state_age_ns), Seconds(info.age_ns),
          static_cast<std::int64_t>(info.unsent_bytes),
          static_cast<std::int64_t>(info.unread_bytes),
-         static_cast<std::int64_t>(info.queued_bytes), info.task, LabelText(info.labels),
-         std::int64_t{info.fd}, static_cast<std::int64_t>(info.id), openers[i]});
+         static_cast<std::int64_t>(info.queued_bytes), info.task, where.state, where.at,
+         LabelText(info.labels), std::int64_t{info.fd}, static_cast<std::int64_t>(info.id),
+         openers[i]});
   }
   return Render(page, asked->format);
 }
 
+namespace {
+
+// A thread that works for no task, as a row of the same columns.
+std::vector<Cell> RowOf(const Whereabouts& whereabouts, const Sample& thread) {
+  return {std::int64_t{0},
+          std::string("thread"),
+          TextOf(thread, "thread"),
+          TextOf(thread, "state"),
+          std::int64_t{0},
+          NumberOf(thread, "age"),
+          FunctionsText(whereabouts.profile, thread.stack),
+          std::string(),
+          std::string(),
+          std::string(),
+          NumberOf(thread, "goroutine"),
+          std::string(),
+          std::string()};
+}
+
+std::vector<Cell> RowOf(const Whereabouts& whereabouts, const TaskInfo& info) {
+  const Where& where = Get(whereabouts.of_task, static_cast<std::int64_t>(info.id));
+  std::string state = info.state;
+  if (info.ended) {
+    state = "ended, and still holds memory";
+  } else if (state.empty()) {
+    state = where.state;  // of the thread it is on
+  }
+  return {info.held_bytes,
+          std::string("task"),
+          info.name,
+          state,
+          Seconds(info.state_age_ns),
+          Seconds(info.age_ns),
+          where.at.empty() ? info.state_at : where.at,
+          IdText(static_cast<std::uint32_t>(info.connection)),
+          IdText(static_cast<std::uint32_t>(info.parent)),
+          LabelText(info.labels),
+          static_cast<std::int64_t>(info.id),
+          info.function,
+          info.file.empty() ? std::string() : Concat(info.file, ":", info.line)};
+}
+
+}  // namespace
+
 Response TasksPage(const Request& request, const Query& query) {
   const auto asked = Read(request, query);
   if (!asked) return ErrorReply(400, asked.status().message());
-  const auto tasks = SnapshotTasks();
+  const auto tasks = SnapshotTasks(asked->limit);
   if (!tasks) return ErrorReply(500, tasks.status().message());
+  const Whereabouts whereabouts = FindAll();
 
   TablePage page;
   page.title = "/debug/tasks";
   page.rows_are = "tasks";
   page.introduction =
-      "Tasks of this process (heldby::Task), those that hold most heap first, then the oldest.";
-  page.columns = {{"held_bytes", true}, {"name"},       {"state"},  {"state_s", true},
-                  {"age_s", true},      {"connection"}, {"parent"}, {"labels"},
-                  {"id", true},         {"made_in"},    {"at"}};
-  page.rows_total = tasks->size();
-  for (std::size_t i = 0; i < std::min(asked->limit, tasks->size()); ++i) {
-    const TaskInfo& info = (*tasks)[i];
-    page.rows.push_back(
-        {info.held_bytes, info.name,
-         info.ended ? std::string("ended, and still holds memory") : info.state,
-         Seconds(info.state_age_ns), Seconds(info.age_ns),
-         IdText(static_cast<std::uint32_t>(info.connection)),
-         IdText(static_cast<std::uint32_t>(info.parent)), LabelText(info.labels),
-         static_cast<std::int64_t>(info.id), info.function,
-         info.file.empty() ? std::string() : Concat(info.file, ":", info.line)});
+      "Tasks of this process, those that hold most heap first, then the oldest; behind them "
+      "the "
+      "threads that work for none. Whole stacks: pprof/goroutine?debug=2.";
+  page.columns = {{"held_bytes", true}, {"kind"},        {"name"},     {"state"},
+                  {"state_s", true},    {"age_s", true}, {"at"},       {"connection"},
+                  {"parent"},           {"labels"},      {"id", true}, {"made_in"},
+                  {"made_at"}};
+  page.rows_total = CountTasks() + whereabouts.threads.size();
+  for (const TaskInfo& info : *tasks) page.rows.push_back(RowOf(whereabouts, info));
+  for (const std::size_t thread : whereabouts.threads) {
+    if (page.rows.size() >= asked->limit) break;
+    page.rows.push_back(RowOf(whereabouts, whereabouts.profile.samples[thread]));
   }
   return Render(page, asked->format);
 }

@@ -3,14 +3,17 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "exporters/pprof/goroutine_text.h"
 #include "exporters/pprof/text.h"
+#include "heldby/connection.h"
+#include "heldby/custom_profile.h"
+#include "heldby/goroutine.h"
 #include "heldby/heap.h"
 #include "profile/text.h"
 
@@ -56,9 +59,12 @@ Result<Profile> TakeAllocs(const TakeOptions& options) {
 
 std::size_t CountHeap() { return static_cast<std::size_t>(ReadHeapCounters().sites); }
 
-Result<Profile> TakeGoroutine(const TakeOptions&) {
-  return Empty({{"goroutine", "count"}}, {"goroutine", "count"}, 1,
-               NotCollected("tasks or threads"));
+Result<Profile> TakeConnections(const TakeOptions& options) {
+  return SnapshotConnectionProfile(options.labels);
+}
+
+Result<Profile> TakeGoroutine(const TakeOptions& options) {
+  return SnapshotGoroutines({.labels = options.labels, .each = options.each});
 }
 
 Result<Profile> TakeThreadCreate(const TakeOptions&) {
@@ -122,6 +128,14 @@ Result<std::string> TextOfGoroutine(const Profile& profile) {
   return WithComments(CountText("goroutine", profile), profile);
 }
 
+Result<std::string> TextOfConnections(const Profile& profile) {
+  return WithComments(CountText("connections", profile), profile);
+}
+
+Result<std::string> TextOfEachGoroutine(const Profile& profile) {
+  return WithComments(GoroutineText(profile), profile);
+}
+
 Result<std::string> TextOfThreadCreate(const Profile& profile) {
   return WithComments(CountText("threadcreate", profile), profile);
 }
@@ -134,25 +148,49 @@ Result<std::string> TextOfMutex(const Profile& profile) {
   return WithComments(ContentionText(ContentionKind::kMutex, profile), profile);
 }
 
-constexpr std::array<ProfileEntry, 6> kBuiltin = {{
-    {"allocs",
-     "Everything allocated since the start, freed or not, by allocating stack (sampled).",
-     TakeAllocs, CountHeap, TextOfHeap},
-    {"block", "Where threads waited for locks and conditions. Not collected by this version.",
-     TakeContention, CountNone, TextOfBlock},
-    {"goroutine", "Tasks and where they are parked. Not collected by this version.",
-     TakeGoroutine, CountNone, TextOfGoroutine},
-    {"heap", "What is allocated and not yet freed, by allocating stack (sampled).", TakeHeap,
-     CountHeap, TextOfHeap},
-    {"mutex", "Who held the locks others waited for. Not collected by this version.",
-     TakeContention, CountNone, TextOfMutex},
-    {"threadcreate", "Stacks that created threads. Not collected by this version.",
-     TakeThreadCreate, CountNone, TextOfThreadCreate},
-}};
+const std::vector<ProfileEntry>& Builtin() {
+  static const std::vector<ProfileEntry> kBuiltin = {
+      {"allocs",
+       "Everything allocated since the start, freed or not, by allocating stack (sampled).",
+       TakeAllocs, CountHeap, TextOfHeap},
+      {"block", "Where threads waited for locks and conditions. Not collected by this version.",
+       TakeContention, CountNone, TextOfBlock},
+      {"connections",
+       "Open connections, by the stack that opened them, with what they hold and have queued.",
+       TakeConnections, CountConnections, TextOfConnections},
+      {"goroutine",
+       "Every thread and every parked task, by the stack it is at. debug=2 for each of them.",
+       TakeGoroutine, CountGoroutines, TextOfGoroutine, /*supports_delta=*/true,
+       TextOfEachGoroutine},
+      {"heap", "What is allocated and not yet freed, by allocating stack (sampled).", TakeHeap,
+       CountHeap, TextOfHeap},
+      {"mutex", "Who held the locks others waited for. Not collected by this version.",
+       TakeContention, CountNone, TextOfMutex},
+      {"threadcreate", "Stacks that created threads. Not collected by this version.",
+       TakeThreadCreate, CountNone, TextOfThreadCreate},
+  };
+  return kBuiltin;
+}
 
 }  // namespace
 
-std::span<const ProfileEntry> BuiltinProfiles() { return kBuiltin; }
+std::span<const ProfileEntry> BuiltinProfiles() { return Builtin(); }
+
+std::vector<ProfileEntry> CustomProfiles() {
+  std::vector<ProfileEntry> entries;
+  for (const std::string& name : CustomProfileNames()) {
+    entries.push_back(
+        {.name = name,
+         .description = "",
+         .take = [name](const TakeOptions&) { return SnapshotCustomProfile(name); },
+         .count = [name] { return CountCustomProfile(name); },
+         .text =
+             [name](const Profile& profile) {
+               return WithComments(CountText(name, profile), profile);
+             }});
+  }
+  return entries;
+}
 
 Profile EmptyCpuProfile() {
   return Empty({{"samples", "count"}, {"cpu", "nanoseconds"}}, {"cpu", "nanoseconds"},

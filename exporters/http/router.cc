@@ -1,6 +1,8 @@
 #include "exporters/http/router.h"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
 #include "exporters/http/holder_pages.h"
 #include "exporters/http/reply.h"
@@ -88,12 +90,21 @@ Response Router::Named(const Request& request, std::string_view name,
                        const Target& target) const {
   if (name.empty()) return IndexPage(profiles_);
   if (name == "cmdline") return CommandLine();
-  const auto entry = std::ranges::find(profiles_, name, &ProfileEntry::name);
-  if (entry == profiles_.end() && name != "profile") return ErrorReply(404, "Unknown profile");
+  const std::optional<ProfileEntry> entry = Find(name);
+  if (!entry && name != "profile") return ErrorReply(404, "Unknown profile");
   const auto query = Query::Parse(target.raw_query);
   if (!query) return ErrorReply(400, query.status().message());
   if (name == "profile") return CpuProfile(*query, request.cancelled);
   return NamedProfile(*entry, *query, request.cancelled);
+}
+
+std::optional<ProfileEntry> Router::Find(std::string_view name) const {
+  const auto built_in = std::ranges::find(profiles_, name, &ProfileEntry::name);
+  if (built_in != profiles_.end()) return *built_in;
+  const std::vector<ProfileEntry> customs = CustomProfiles();
+  const auto custom = std::ranges::find(customs, name, &ProfileEntry::name);
+  if (custom != customs.end()) return *custom;
+  return std::nullopt;
 }
 
 }  // namespace heldby::http

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -40,6 +41,7 @@ class Router {
 
  private:
   Response Dispatch(const Request& request) const;
+  [[nodiscard]] std::optional<ProfileEntry> Find(std::string_view name) const;
   Response Named(const Request& request, std::string_view name, const Target& target) const;
 
   std::span<const ProfileEntry> profiles_;

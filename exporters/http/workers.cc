@@ -21,7 +21,7 @@ struct StartBlock {
 };
 
 void* RunThread(void* argument) {
-  const UnsampledScope unsampled;
+  BecomeProfilerThread();
   const std::unique_ptr<StartBlock> start(static_cast<StartBlock*>(argument));
   ::pthread_setname_np(::pthread_self(), start->name);
   try {

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "heldby/heap.h"
+#include "heldby/profile.h"
 #include "heldby/status.h"
 
 namespace heldby {
@@ -84,5 +86,15 @@ struct ConnectionInfo {
 /// kUnavailable        the core of another version, or none
 /// kResourceExhausted  no memory for the list
 [[nodiscard]] Result<std::vector<ConnectionInfo>> SnapshotConnections();
+
+/// The same as a profile, by the stack that opened them: connections/count, held_space/bytes
+/// (heap charged to them), queued_space/bytes (the program's queue and the kernel's). One that
+/// has ended and still holds memory counts 0.
+///
+/// Errors as SnapshotConnections().
+[[nodiscard]] Result<Profile> SnapshotConnectionProfile(const HolderLabels& labels = {});
+
+/// How many there are now, those that have ended and still hold memory not counted.
+[[nodiscard]] std::size_t CountConnections();
 
 }  // namespace heldby

@@ -1,6 +1,6 @@
-// heldby/self.h - keep something out of the heap profile.
+// heldby/self.h - keep something out of the profiles.
 //
-// Threads  the scope concerns the thread that opened it; nests.
+// Threads  a scope concerns the thread that opened it; nests.
 // Signals  safe.
 // Self     this is how the library itself stays absent from its profiles.
 // Units    none.
@@ -18,5 +18,9 @@ class UnsampledScope {
   UnsampledScope(const UnsampledScope&) = delete;
   UnsampledScope& operator=(const UnsampledScope&) = delete;
 };
+
+/// The calling thread serves the profiler, to its end: its allocations are not sampled, and no
+/// list of threads has it. For threads that only run what heldby::Handle() does, for instance.
+void BecomeProfilerThread();
 
 }  // namespace heldby

@@ -10,8 +10,10 @@
 // Source     docs/holders.md.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -160,7 +162,11 @@ struct TaskInfo {
   std::int64_t held_bytes = 0;
 };
 
-/// All tasks, those that hold most first, then the oldest. Errors as SnapshotConnections().
-[[nodiscard]] Result<std::vector<TaskInfo>> SnapshotTasks();
+/// Tasks, those that hold most first, then the oldest; at most `most` of them. Errors as
+/// SnapshotConnections().
+[[nodiscard]] Result<std::vector<TaskInfo>> SnapshotTasks(
+    std::size_t most = std::numeric_limits<std::size_t>::max());
+/// How many there are now, with those that have ended and still hold memory.
+[[nodiscard]] std::size_t CountTasks();
 
 }  // namespace heldby

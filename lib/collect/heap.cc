@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "collect/holder_index.h"
 #include "collect/holders.h"
+#include "collect/stack_locations.h"
 #include "profile/builder.h"
 #include "profile/drop_frames.h"
 
@@ -18,18 +19,6 @@ namespace heldby::collect {
 namespace {
 
 constexpr std::uint64_t kObjectUnit = 4096;
-
-// Synthetic frames lie in the first pages of the address space, which the kernel maps for
-// nobody (vm.mmap_min_addr): every frame keeps an address of its own, as scrapers that identify
-// frames by address need it, and none can be mistaken for code.
-constexpr std::uint64_t kSyntheticStart = 0x1000;
-constexpr std::uint64_t kSyntheticLimit = 0x2000;
-constexpr std::uint64_t kStackTableFull = 0x1001;
-constexpr std::uint64_t kStackTruncated = 0x1002;
-
-// Code that is gone keeps its address, moved to where no address of a process can be.
-constexpr std::uint64_t kUnloadedStart = 0xffff000000000000;
-constexpr std::uint64_t kUnloadedLimit = 0xffff800000000000;
 
 class HeapCollector {
  public:
@@ -62,34 +51,17 @@ class HeapCollector {
   }
 
   void Add(const core::HeapSite& site) {
-    std::vector<LocationId> stack;
-    stack.reserve(site.depth + 1);
-    for (std::size_t i = 0; i < site.depth; ++i) {
-      // A return address may be the first byte of the next function: step back into the call.
-      const std::uintptr_t call = site.frames[i] - 1;
-      stack.push_back(IsReplaced(call, site.modules[i])
-                          ? Unloaded(call)
-                          : builder_.AddLocation(MappingId::kNone, call));
+    std::vector<LocationId> stack =
+        locations_.Of(site.frames, site.modules, site.depth, site.truncated);
+    if (site.depth == 0) {
+      stack.push_back(locations_.Of(StackLocations::Synthetic::kStackTableFull));
     }
-    if (site.depth == 0)
-      stack.push_back(Synthetic(kStackTableFull, "[heldby: stack table full]"));
-    if (site.truncated)
-      stack.push_back(Synthetic(kStackTruncated, "[heldby: deeper frames cut]"));
-
     AddValues(site, std::move(stack));
   }
 
   // What a holder holds of the site in rows of its own, and the rest in one.
   void AddValues(const core::HeapSite& site, std::vector<LocationId> stack) {
-    std::vector<Label> labels;
-    for (auto& [key, value] : LabelsOf(*core_.registry, site.labels)) {
-      std::string name = ProfileLabelName(std::move(key));
-      const bool is_first = std::ranges::find(labels, name, &Label::key) == labels.end();
-      // A label without a text would be a number.
-      if (is_first && !value.empty()) {
-        labels.push_back({.key = std::move(name), .text = std::move(value)});
-      }
-    }
+    std::vector<Label> labels = UserLabels(*core_.registry, site.labels);
     labels.push_back({.key = "bytes",
                       .number = static_cast<std::int64_t>(site.size_class_bytes),
                       .number_unit = "bytes"});
@@ -128,45 +100,6 @@ class HeapCollector {
             static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
   }
 
-  // Another library has been loaded where this code was: its names would be a lie. (Where
-  // nothing is loaded now, the symbolizer may remember what was.)
-  bool IsReplaced(std::uintptr_t call, std::uint16_t module) {
-    if (module == 0) return false;
-    const auto holds = [call](const core::ModuleRange& range) {
-      return range.begin <= call && call < range.end;
-    };
-    // A stack's neighbours are mostly of one module, a profile's of a few dozen.
-    auto known = std::find_if(modules_.begin(), modules_.end(), holds);
-    if (known == modules_.end()) {
-      core::ModuleRange range{};
-      if (!core_.describe_module_at(call, &range)) return false;
-      modules_.push_back(range);
-      known = modules_.end() - 1;
-    }
-    if (known != modules_.begin()) {
-      std::iter_swap(known, modules_.begin());
-      known = modules_.begin();
-    }
-    return known->tag != module;
-  }
-
-  LocationId Unloaded(std::uintptr_t call) {
-    const MappingId mapping = builder_.AddMapping({.start = kUnloadedStart,
-                                                   .limit = kUnloadedLimit,
-                                                   .filename = "[unloaded]",
-                                                   .has_functions = true});
-    return builder_.AddLocation(mapping, kUnloadedStart | call,
-                                {{.function = builder_.AddFunction("[unloaded code]")}});
-  }
-
-  LocationId Synthetic(std::uint64_t address, const char* name) {
-    const MappingId mapping = builder_.AddMapping({.start = kSyntheticStart,
-                                                   .limit = kSyntheticLimit,
-                                                   .filename = "[heldby]",
-                                                   .has_functions = true});
-    return builder_.AddLocation(mapping, address, {{.function = builder_.AddFunction(name)}});
-  }
-
   // What is missing from a profile belongs into it: the header of every report shows comments.
   void AddDropComments() {
     const core::Counters counters = core_.read_counters();
@@ -190,7 +123,7 @@ class HeapCollector {
   const core::CoreApi& core_;
   HolderIndex holders_;
   ProfileBuilder builder_;
-  std::vector<core::ModuleRange> modules_;  // asked for in this profile; the last one first
+  StackLocations locations_{core_, &builder_};
 };
 
 }  // namespace

@@ -18,8 +18,9 @@ std::string KeyOf(std::uint32_t site, const std::vector<Label>& labels) {
 
 }  // namespace
 
-void HolderIndex::NameConnections() {
-  for (const ConnectionInfo& info : CollectConnections(registry_)) {
+std::vector<ConnectionInfo> HolderIndex::NameConnections() {
+  std::vector<ConnectionInfo> infos = CollectConnections(registry_);
+  for (const ConnectionInfo& info : infos) {
     std::vector<Label>& labels = connections_[static_cast<std::uint32_t>(info.id)];
     if (wanted_.connection) {
       labels.push_back({.key = "connection",
@@ -37,6 +38,7 @@ void HolderIndex::NameConnections() {
           {.key = "age", .number = info.age_ns / 1'000'000'000, .number_unit = "seconds"});
     }
   }
+  return infos;
 }
 
 void HolderIndex::NameTasks() {
@@ -84,6 +86,11 @@ void HolderIndex::Add(const core::HeldSample& sample) {
   if (is_new) parts.push_back({.labels = std::move(labels)});
   parts[place->second].bytes += sample.bytes;
   parts[place->second].objects += sample.objects;
+}
+
+std::span<const Label> HolderIndex::LabelsOfConnection(std::uint32_t id) const {
+  const auto found = connections_.find(id);
+  return found == connections_.end() ? std::span<const Label>() : found->second;
 }
 
 std::span<const HeldPart> HolderIndex::PartsOf(std::uint32_t site) const {

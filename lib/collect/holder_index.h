@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "core/core.h"
+#include "heldby/connection.h"
 #include "heldby/heap.h"
 #include "heldby/profile.h"
 
@@ -29,13 +30,16 @@ class HolderIndex {
   /// Looks at every live sample that has a holder, once; nothing if no label is wanted.
   void Collect();
 
+  /// The connections alone, for LabelsOfConnection(): as collected.
+  std::vector<ConnectionInfo> NameConnections();
+  std::span<const Label> LabelsOfConnection(std::uint32_t id) const;
+
   bool wanted() const { return wanted_.any(); }
   /// Of the site with this id (HeapSite::id).
   std::span<const HeldPart> PartsOf(std::uint32_t site) const;
 
  private:
   void Add(const core::HeldSample& sample);
-  void NameConnections();
   void NameTasks();
 
   const core::RegistryApi& registry_;

@@ -41,7 +41,10 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   info.state_age_ns = Since(now_ns, view.state_since_ns);
   info.held_bytes = std::max<std::int64_t>(view.held_bytes, 0);
   info.queued_bytes = view.queued_bytes;
-  for (std::uint32_t i = 0; i < view.depth; ++i) info.opened_by.push_back(view.frames[i] - 1);
+  const core::StackView opened = registry.stack(view.stack);
+  for (std::size_t i = 0; i < opened.depth; ++i) {
+    info.opened_by.push_back(opened.frames[i] - 1);
+  }
   if (view.ended) {
     info.peer =
         AddressText(reinterpret_cast<const sockaddr*>(view.peer.bytes), view.peer.size_bytes);
@@ -66,9 +69,10 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
 }  // namespace
 
 std::string ProfileLabelName(std::string key) {
-  static constexpr std::array<std::string_view, 9> kOurs = {
-      "age",    "attribution", "bytes", "connection", "direction",
-      "holder", "peer",        "state", "task"};
+  static constexpr std::array<std::string_view, 15> kOurs = {
+      "age",       "attribution", "bytes",   "connection", "created_by",
+      "direction", "goroutine",   "holder",  "peer",       "state",
+      "task",      "thread",      "task_id", "parked",     "problem"};
   for (char& c : key) {
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
   }
@@ -124,6 +128,45 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
   return connections;
 }
 
+namespace {
+
+TaskInfo InfoOf(const core::RegistryApi& registry, const core::TaskView& view,
+                std::uint64_t now_ns, PlaceTexts* texts) {
+  const PlaceTexts::Texts made = texts->Of(view.made_id);
+  const PlaceTexts::Texts parked = texts->Of(view.parked_id);
+  return {.id = TaskId{view.id},
+          .parent = TaskId{view.parent},
+          .connection = ConnectionId{view.connection},
+          .ended = view.ended,
+          .running = !view.ended && (view.is_scope || view.running),
+          .name = made.text,
+          .function = made.function,
+          .file = made.file,
+          .line = made.line,
+          .state = parked.text,
+          .state_at =
+              parked.file.empty() ? std::string() : absl::StrCat(parked.file, ":", parked.line),
+          .labels = LabelsOf(registry, view.labels),
+          .age_ns = Since(now_ns, view.born_ns),
+          .state_age_ns = Since(now_ns, view.parked_since_ns),
+          .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)};
+}
+
+}  // namespace
+
+std::vector<Label> UserLabels(const core::RegistryApi& registry, std::uint32_t id) {
+  std::vector<Label> labels;
+  for (auto& [key, value] : LabelsOf(registry, id)) {
+    std::string name = ProfileLabelName(std::move(key));
+    const bool is_first = std::ranges::find(labels, name, &Label::key) == labels.end();
+    // A label without a text would be a number.
+    if (is_first && !value.empty()) {
+      labels.push_back({.key = std::move(name), .text = std::move(value)});
+    }
+  }
+  return labels;
+}
+
 const PlaceTexts::Texts& PlaceTexts::Of(std::uint32_t id) {
   const auto [known, is_new] = known_.try_emplace(id);
   if (is_new) {
@@ -134,34 +177,28 @@ const PlaceTexts::Texts& PlaceTexts::Of(std::uint32_t id) {
   return known->second;
 }
 
-std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry) {
+std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry, std::size_t most) {
   const std::uint64_t now_ns = registry.now_ns();
-  std::vector<TaskInfo> tasks;
-  PlaceTexts texts(registry);
+  // Of a million, the first few are wanted: a heap of views, whose top is the next to go.
+  std::vector<core::TaskView> views;
+  const auto comes_first = [](const core::TaskView& a, const core::TaskView& b) {
+    return std::make_tuple(-a.held_bytes, a.born_ns, a.id) <
+           std::make_tuple(-b.held_bytes, b.born_ns, b.id);
+  };
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
-    const PlaceTexts::Texts made = texts.Of(view.made_id);
-    const PlaceTexts::Texts parked = texts.Of(view.parked_id);
-    tasks.push_back({.id = TaskId{view.id},
-                     .parent = TaskId{view.parent},
-                     .connection = ConnectionId{view.connection},
-                     .ended = view.ended,
-                     .running = !view.ended && (view.is_scope || view.running),
-                     .name = made.text,
-                     .function = made.function,
-                     .file = made.file,
-                     .line = made.line,
-                     .state = parked.text,
-                     .state_at = parked.file.empty()
-                                     ? std::string()
-                                     : absl::StrCat(parked.file, ":", parked.line),
-                     .labels = LabelsOf(registry, view.labels),
-                     .age_ns = Since(now_ns, view.born_ns),
-                     .state_age_ns = Since(now_ns, view.parked_since_ns),
-                     .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)});
+    views.push_back(view);
+    std::ranges::push_heap(views, comes_first);
+    if (views.size() <= most) return;
+    std::ranges::pop_heap(views, comes_first);
+    views.pop_back();
   });
-  std::ranges::stable_sort(tasks, [](const TaskInfo& a, const TaskInfo& b) {
-    return std::make_pair(a.held_bytes, a.age_ns) > std::make_pair(b.held_bytes, b.age_ns);
-  });
+  std::ranges::sort_heap(views, comes_first);
+  PlaceTexts texts(registry);
+  std::vector<TaskInfo> tasks;
+  tasks.reserve(views.size());
+  for (const core::TaskView& view : views) {
+    tasks.push_back(InfoOf(registry, view, now_ns, &texts));
+  }
   return tasks;
 }
 

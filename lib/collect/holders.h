@@ -5,7 +5,9 @@
 // Units    as in heldby/connection.h and heldby/task.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "heldby/connection.h"
+#include "heldby/profile.h"
 #include "heldby/task.h"
 
 namespace heldby::collect {
@@ -41,7 +44,13 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 /// those that mean something else here, such as `bytes`, which becomes `user_bytes`.
 [[nodiscard]] std::string ProfileLabelName(std::string key);
 [[nodiscard]] Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id);
+/// The same as labels of a profile, each name once, under the names above.
+[[nodiscard]] std::vector<Label> UserLabels(const core::RegistryApi& registry,
+                                            std::uint32_t id);
 [[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
-[[nodiscard]] std::vector<TaskInfo> CollectTasks(const core::RegistryApi& registry);
+/// Those that hold most, then the oldest.
+[[nodiscard]] std::vector<TaskInfo> CollectTasks(
+    const core::RegistryApi& registry,
+    std::size_t most = std::numeric_limits<std::size_t>::max());
 
 }  // namespace heldby::collect

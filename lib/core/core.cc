@@ -98,6 +98,7 @@ constexpr CoreApi kApi = {
     .leave_self = &LeaveSelf,
     .seed_thread = &SeedThread,
     .registry = &registry_api,
+    .threads = &thread_api,
 };
 
 }  // namespace

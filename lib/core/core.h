@@ -14,10 +14,11 @@
 #include "core/base/thread_slot.h"
 #include "core/registry/registry.h"
 #include "core/stack/capture.h"
+#include "core/stack/signal_capture.h"
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 5;
+inline constexpr std::uint32_t kCoreAbi = 6;
 
 struct HookDescription {
   bool active;
@@ -86,11 +87,8 @@ struct ConnectionView {
   std::uint64_t cookie;
   std::uint64_t queued_bytes;
   std::int64_t held_bytes;
-  PeerAddress peer;              // of one that has ended
-  const std::uintptr_t* frames;  // of the code that opened it
-  const std::uint16_t* modules;
-  std::uint32_t depth;
-  bool truncated;
+  PeerAddress peer;     // of one that has ended
+  std::uint32_t stack;  // of the code that opened it: RegistryApi::stack
 };
 struct TaskView {
   std::uint32_t id;
@@ -107,9 +105,15 @@ struct TaskView {
   std::uint32_t parent;
   std::uint32_t connection;
   std::uint32_t labels;
-  const std::uintptr_t* frames;  // of the code that made it; one task in some has them
+  std::uint32_t stack;  // of the code that made it; one task in some has it
+};
+
+/// A stack of the table: 0, the table was full, has none.
+struct StackView {
+  const std::uintptr_t* frames;
   const std::uint16_t* modules;
-  std::uint32_t depth;
+  std::size_t depth;
+  bool truncated;
 };
 
 /// Connections, tasks and labels: core/registry/registry.h. All but the visits: signal-safe.
@@ -128,8 +132,8 @@ struct RegistryApi {
   /// On the calling thread from here to there; `before` is what enter_task() returned.
   Holder (*enter_task)(std::uint32_t id);
   void (*leave_task)(std::uint32_t id, const Holder& before);
-  /// What thread `tid` works on. False: it has never allocated, or has ended.
-  bool (*holder_of)(std::int32_t tid, Holder* holder);
+  /// TaskView::runs as it is now, after everything read before the call; odd: it has ended.
+  std::uint32_t (*task_runs)(std::uint32_t id);
   Holder (*holder)();
   /// Of the calling thread; returns the one before.
   Holder (*set_holder)(Holder holder);
@@ -143,9 +147,31 @@ struct RegistryApi {
   /// Of those alive that have a connection or a task.
   void (*visit_held_samples)(void (*visit)(void* context, const HeldSample& sample),
                              void* context);
+  /// As connections and tasks name them, and intern_stack().
+  StackView (*stack)(std::uint32_t id);
   std::uint64_t (*now_ns)();  // of the clock that all of them are by
 };
 
+/// What is known of a thread without asking it.
+struct ThreadView {
+  bool is_own;  // of the profiler's
+  Holder holder;
+};
+
+/// Stacks, those of other threads too: core/stack/{capture,signal_capture}.h. Not signal-safe.
+struct ThreadApi {
+  /// False: it has never allocated, or has ended.
+  bool (*read)(std::int32_t tid, ThreadView* thread);
+  /// The calling stack from the frame on whose code `caller` is a return address into. Kept for
+  /// as long as the process lives, each once.
+  std::uint32_t (*intern_stack)(std::uintptr_t caller);
+  void (*capture_parked)(const Registers& registers, Stack* stack);
+  int (*capture_by_signal)(AskedThread* threads, int count, std::uint64_t timeout_ns);
+  /// The calling thread is the profiler's from now on: not sampled, and in no list.
+  void (*become_own)();
+};
+
+extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
 struct CoreApi {
@@ -164,6 +190,7 @@ struct CoreApi {
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;
+  const ThreadApi* threads;
 };
 
 /// False in a core that another one stands before: the shared core behind an executable that

@@ -47,11 +47,34 @@ void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
 }
 Holder EnterTask(std::uint32_t id) { return registry.EnterTask(id); }
 void LeaveTask(std::uint32_t id, const Holder& before) { registry.LeaveTask(id, before); }
-bool HolderOf(std::int32_t tid, Holder* holder) {
+
+std::uint32_t TaskRuns(std::uint32_t id) {
+  std::atomic_thread_fence(std::memory_order_acquire);
+  const TaskRecord* record = registry.tasks.Open(id);
+  return record != nullptr ? record->runs.load(kRelaxed) : 1;
+}
+
+bool ReadThread(std::int32_t tid, ThreadView* thread) {
   ThreadSlot slot;
   if (!registry.threads.Read(tid, &slot)) return false;
-  *holder = slot.holder;
+  *thread = {slot.is_own, slot.holder};
   return true;
+}
+std::uint32_t InternStack(std::uintptr_t caller) {
+  SelfGuard self;
+  Stack stack;
+  CaptureStack(caller, &stack);
+  return static_cast<std::uint32_t>(heap_sampler.stacks().Intern(stack));
+}
+StackView StackOf(std::uint32_t id) {
+  if (static_cast<StackId>(id) == StackId::kNoStack) return {};
+  const StackRecord& record = heap_sampler.stacks().Get(static_cast<StackId>(id));
+  return {record.frames, record.modules(), record.depth, record.truncated};
+}
+void BecomeOwn() {
+  registry.threads.ListSelf();
+  thread_slot.is_own = true;
+  ++thread_slot.self_depth;
 }
 
 Holder CurrentHolder() { return thread_slot.holder; }
@@ -89,15 +112,8 @@ void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context
     std::uint64_t words[4];
     for (int i = 0; i < 4; ++i) words[i] = record.peer[i].load(kRelaxed);
     memcpy(&view.peer, words, sizeof(view.peer));
-    const auto stack = static_cast<StackId>(record.stack.load(kRelaxed));
+    view.stack = record.stack.load(kRelaxed);
     if (!registry.connections.StillIs(id)) return;  // another one by now
-    if (stack != StackId::kNoStack) {
-      const StackRecord& opened = heap_sampler.stacks().Get(stack);
-      view.frames = opened.frames;
-      view.modules = opened.modules();
-      view.depth = opened.depth;
-      view.truncated = opened.truncated;
-    }
     visit(context, view);
   });
 }
@@ -119,15 +135,8 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
     view.parent = record.parent.load(kRelaxed);
     view.connection = record.connection.load(kRelaxed);
     view.labels = record.labels.load(kRelaxed);
-    const auto stack = static_cast<StackId>(record.stack.load(kRelaxed));
-    if (!registry.tasks.StillIs(id)) return;
-    if (stack != StackId::kNoStack) {
-      const StackRecord& made = heap_sampler.stacks().Get(stack);
-      view.frames = made.frames;
-      view.modules = made.modules();
-      view.depth = made.depth;
-    }
-    visit(context, view);
+    view.stack = record.stack.load(kRelaxed);
+    if (registry.tasks.StillIs(id)) visit(context, view);
   });
 }
 
@@ -150,6 +159,14 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
 
 }  // namespace
 
+extern const ThreadApi thread_api = {
+    .read = &ReadThread,
+    .intern_stack = &InternStack,
+    .capture_parked = &CaptureParked,
+    .capture_by_signal = &CaptureBySignal,
+    .become_own = &BecomeOwn,
+};
+
 extern const RegistryApi registry_api = {
     .open_connection = &OpenConnection,
     .end_connection = &EndConnection,
@@ -164,7 +181,7 @@ extern const RegistryApi registry_api = {
     .park_task = &ParkTask,
     .enter_task = &EnterTask,
     .leave_task = &LeaveTask,
-    .holder_of = &HolderOf,
+    .task_runs = &TaskRuns,
     .holder = &CurrentHolder,
     .set_holder = &SetHolder,
     .merge_labels = &MergeLabels,
@@ -172,6 +189,7 @@ extern const RegistryApi registry_api = {
     .visit_connections = &VisitConnections,
     .visit_tasks = &VisitTasks,
     .visit_held_samples = &VisitHeldSamples,
+    .stack = &StackOf,
     .now_ns = &CoarseNowNs,
 };
 

@@ -90,7 +90,7 @@ void* FaceFunction(const char* name) {
 }
 
 void* ListenThread(void* delayed) {
-  SelfGuard self;
+  thread_api.become_own();
   pthread_setname_np(pthread_self(), "heldby-start");
   if (delayed != nullptr) {
     timespec delay{0, kChildDelayNs};
@@ -125,7 +125,10 @@ void StartListening(bool delayed) {
 }
 
 // The connections and tasks of the parent are the parent's.
-void BeginRegistryAnewInChild() { registry.BeginAnewInChild(); }
+void BeginRegistryAnewInChild() {
+  registry.BeginAnewInChild();
+  ForgetQuestionsInChild();
+}
 
 // What such a child inherits, if the wait was in vain, is a face that is listed as loaded and
 // is not: it must never be asked for.

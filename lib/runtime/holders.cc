@@ -3,11 +3,13 @@
 #include <exception>
 #include <new>
 
+#include "collect/counted.h"
 #include "collect/holders.h"
 #include "heldby/connection.h"
 #include "heldby/labels.h"
 #include "heldby/propagate.h"
 #include "heldby/self.h"
+#include "heldby/symbolize.h"
 #include "heldby/task.h"
 #include "runtime/core_access.h"
 
@@ -242,8 +244,40 @@ Result<std::vector<ConnectionInfo>> SnapshotConnections() {
   return Snapshot<std::vector<ConnectionInfo>>(&collect::CollectConnections);
 }
 
-Result<std::vector<TaskInfo>> SnapshotTasks() {
-  return Snapshot<std::vector<TaskInfo>>(&collect::CollectTasks);
+Result<Profile> SnapshotConnectionProfile(const HolderLabels& labels) {
+  return Snapshot<Profile>([&labels](const core::RegistryApi&) {
+    Profile profile = collect::CollectConnectionProfile(*runtime::Core(), labels);
+    SymbolizeProfile(&profile);
+    return profile;
+  });
+}
+
+std::size_t CountConnections() {
+  std::size_t count = 0;
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->visit_connections(
+        [](void* context, const core::ConnectionView& view) {
+          if (!view.ended) ++*static_cast<std::size_t*>(context);
+        },
+        &count);
+  }
+  return count;
+}
+
+Result<std::vector<TaskInfo>> SnapshotTasks(std::size_t most) {
+  return Snapshot<std::vector<TaskInfo>>([most](const core::RegistryApi& registry) {
+    return collect::CollectTasks(registry, most);
+  });
+}
+
+std::size_t CountTasks() {
+  std::size_t count = 0;
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->visit_tasks(
+        [](void* context, const core::TaskView&) { ++*static_cast<std::size_t*>(context); },
+        &count);
+  }
+  return count;
 }
 
 }  // namespace heldby

@@ -12,4 +12,8 @@ UnsampledScope::~UnsampledScope() {
   if (const core::CoreApi* core = runtime::Core()) core->leave_self();
 }
 
+void BecomeProfilerThread() {
+  if (const core::CoreApi* core = runtime::Core()) core->threads->become_own();
+}
+
 }  // namespace heldby

@@ -92,6 +92,7 @@ def test_a_bad_log_level_is_one_clear_line(lab):
 
 def test_a_bad_disable_is_one_clear_line(lab):
     one_line(lab, "HELDBY_DISABLE", "maybe", ["accepted", "1", "0"])
+    one_line(lab, "HELDBY_THREAD_SIGNAL", "SIGUSR1", ["accepted", "1", "0"])
 
 
 def test_disable_means_no_thread_no_file_and_no_dump(lab):

@@ -39,6 +39,7 @@ struct ThreadSlot {
   Holder holder;                // copied into every sample
   std::int32_t tid;             // once it is listed in the thread table; 0 before
   std::uint32_t tasks_begun;    // of which one in some has its stack taken
+  bool is_own;                  // a thread of the profiler's, in no list of threads
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

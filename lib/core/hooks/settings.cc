@@ -12,6 +12,7 @@
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
 #include "core/sampler/heap_sampler.h"
+#include "core/stack/signal_capture.h"
 
 extern "C" {
 // Present when a sanitizer's runtime is.
@@ -61,6 +62,16 @@ bool DisabledByEnvironment() {
   return false;
 }
 
+bool ForbidsSignals() {
+  const char* text = getenv("HELDBY_THREAD_SIGNAL");
+  if (text == nullptr || *text == '\0' || strcmp(text, "1") == 0) return false;
+  if (strcmp(text, "0") == 0) return true;
+  Say("HELDBY_THREAD_SIGNAL is \"", text,
+      "\"; accepted: 1 (ask running threads for their stacks by a signal) or 0 (never); "
+      "ignoring it");
+  return false;
+}
+
 const char* SanitizerHere() {
   if (__asan_init != nullptr) return "AddressSanitizer";
   if (__tsan_init != nullptr) return "ThreadSanitizer";
@@ -98,6 +109,7 @@ bool ReadyToSample() {
   SelfGuard self;
   ResolveNextAllocator();
   disabled = DisabledByEnvironment();
+  if (disabled || ForbidsSignals()) ForbidCaptureBySignal();
   if (disabled) {
     StandDown("HELDBY_DISABLE is set");
   } else {

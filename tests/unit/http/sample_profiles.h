@@ -67,7 +67,7 @@ inline Result<std::string> SampleText(const Profile& profile) {
 }
 
 inline std::span<const ProfileEntry> SampleProfiles() {
-  static constexpr std::array<ProfileEntry, 3> kEntries = {{
+  static const std::array<ProfileEntry, 3> kEntries = {{
       {"a<b>'&", "Breaks <everything> & more.", TakeBroken, [] { return std::size_t{0}; },
        SampleText},
       {"files", "Open files.", TakeSampleCustom, [] { return std::size_t{3}; }, SampleText,

@@ -1,0 +1,48 @@
+// collect/threads.h - every thread of this process, where it is and what it waits for.
+//
+// Threads  any.   Signals  unsafe: allocates, and may send some (below).
+// Units    *_ns nanoseconds.
+// Bounds   some 30 us a thread; a signal phase of at most `timeout_ns` for all of them.
+// Source   docs/threads.md; /proc/self/task of proc(5).
+//
+// Two phases. A thread that waits in the kernel is walked without its knowing: the kernel says
+// where it is, and by the time it ran on a processor whether it was there throughout. Threads
+// that run are asked by a signal, which the kernel restarts most system calls after; so are
+// those whose walk was cut and which wait for a futex without a timeout, a wait that always is
+// restarted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/core.h"
+
+namespace heldby::collect {
+
+struct ThreadsOptions {
+  bool may_signal = true;
+  std::uint64_t timeout_ns = 100'000'000;
+};
+
+struct ThreadState {
+  std::int32_t tid = 0;
+  std::string name{};      // as the kernel has it: 15 characters
+  std::string state{};     // "running", or the system call it waits in
+  std::string waits_on{};  // "fd 7", if it is one
+  std::string problem{};   // why there is no whole stack; empty: there is
+  std::int64_t age_ns = 0;
+  core::Holder holder{};
+  std::vector<std::uintptr_t> frames{};  // return addresses, innermost first
+  std::vector<std::uint16_t> modules{};
+  bool truncated = false;
+};
+
+/// All but the profiler's own.
+[[nodiscard]] std::vector<ThreadState> CollectThreads(const core::CoreApi& core,
+                                                      const ThreadsOptions& options);
+
+/// Their number: a directory read, nothing else.
+[[nodiscard]] std::size_t CountThreads(const core::CoreApi& core);
+
+}  // namespace heldby::collect

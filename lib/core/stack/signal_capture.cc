@@ -1,0 +1,184 @@
+#include "core/stack/signal_capture.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+
+namespace heldby::core {
+namespace {
+
+constexpr int kAtOnce = 64;
+constexpr long kPollNs = 100'000;
+// A handler that has begun to write ends within microseconds, unless it is not scheduled.
+constexpr std::uint64_t kGraceNs = 20'000'000;
+
+// A question, the slot of its answer. `word` is generation * 4 + phase; the thread is told the
+// generation with the signal, and takes only a question that is still open. So a late answer
+// changes nothing, and a slot is not reused while somebody writes to it.
+enum Phase : std::uint32_t { kIdle, kOpen, kWriting, kDone };
+struct Question {
+  std::atomic<std::uint32_t> word{kIdle};
+  std::int32_t tid = 0;
+  Holder holder{};
+  Stack stack;
+};
+Question questions[kAtOnce];
+std::atomic<bool> at_work{false};
+std::atomic<bool> forbidden{false};
+std::atomic<std::uint32_t> generation{0};
+
+std::uint64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+void OnSignal(int, siginfo_t* info, void* context) {
+  const int kept = errno;
+  // Anybody with the same user id may send this signal with any value: the question must be
+  // open, of that generation, and for this thread.
+  const auto value = static_cast<std::uint32_t>(info->si_value.sival_int);
+  Question& question = questions[value % kAtOnce];
+  std::uint32_t open = value / kAtOnce * 4 + kOpen;
+  if (info->si_code == SI_QUEUE && question.tid == syscall(SYS_gettid) &&
+      question.word.compare_exchange_strong(open, open - kOpen + kWriting,
+                                            std::memory_order_acq_rel)) {
+    CaptureInterrupted(context, &question.stack);
+    question.holder = thread_slot.holder;
+    question.word.store(open - kOpen + kDone, std::memory_order_release);
+  }
+  errno = kept;
+}
+
+// Installed once and left: a signal on its way must never find the default action, which ends
+// the process. Another signal is taken if the host has taken this one over meanwhile.
+int OurSignal() {
+  for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
+    struct sigaction known;
+    if (sigaction(signal, nullptr, &known) != 0) continue;
+    if ((known.sa_flags & SA_SIGINFO) != 0) {
+      if (known.sa_sigaction == &OnSignal) return signal;
+      continue;
+    }
+    if (known.sa_handler != SIG_DFL) continue;
+    struct sigaction ours;
+    memset(&ours, 0, sizeof(ours));
+    ours.sa_sigaction = &OnSignal;
+    ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    sigfillset(&ours.sa_mask);
+    if (sigaction(signal, &ours, nullptr) == 0) return signal;
+  }
+  return 0;
+}
+
+bool Send(std::int32_t tid, int signal, std::uint32_t value) {
+  siginfo_t info;
+  memset(&info, 0, sizeof(info));
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_uid = getuid();
+  info.si_value.sival_int = static_cast<int>(value);
+  return syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signal, &info) == 0;
+}
+
+void Pause() {
+  timespec pause{0, kPollNs};
+  nanosleep(&pause, nullptr);
+}
+
+// Some slots may still be written to by a thread that stopped in the middle of its answer.
+bool IsFree(std::uint32_t word) { return word % 4 == kIdle || word % 4 == kDone; }
+
+class Batch {
+ public:
+  Batch(AskedThread* threads, int count, int signal) : threads_(threads), count_(count) {
+    // Generations have 24 bits, so that one with the slot fits a signal's value and a word.
+    generation_ = (generation.fetch_add(1, std::memory_order_relaxed) + 1) & 0xffffff;
+    for (int i = 0; i < count_; ++i) Ask(i, signal);
+  }
+
+  void WaitUntil(std::uint64_t deadline_ns) {
+    while (!IsAllAnswered() && NowNs() < deadline_ns) Pause();
+    const std::uint64_t grace_ns = NowNs() + kGraceNs;
+    for (int i = 0; i < count_; ++i) Collect(i, grace_ns);
+  }
+
+ private:
+  std::uint32_t WordOf(Phase phase) const { return generation_ * 4 + phase; }
+
+  void Ask(int i, int signal) {
+    Question& question = questions[i];
+    threads_[i].answer = Answer::kNotAsked;
+    if (!IsFree(question.word.load(std::memory_order_acquire))) return;
+    question.tid = threads_[i].tid;
+    question.word.store(WordOf(kOpen), std::memory_order_release);
+    if (Send(threads_[i].tid, signal, generation_ * kAtOnce + static_cast<std::uint32_t>(i))) {
+      threads_[i].answer = Answer::kNone;
+      return;
+    }
+    threads_[i].answer = errno == ESRCH ? Answer::kThreadGone : Answer::kNotAsked;
+    question.word.store(kIdle, std::memory_order_release);
+  }
+
+  bool IsAllAnswered() const {
+    for (int i = 0; i < count_; ++i) {
+      if (threads_[i].answer == Answer::kNone &&
+          questions[i].word.load(std::memory_order_acquire) != WordOf(kDone)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  void Collect(int i, std::uint64_t grace_ns) {
+    if (threads_[i].answer != Answer::kNone) return;
+    Question& question = questions[i];
+    std::uint32_t word = WordOf(kOpen);
+    if (question.word.compare_exchange_strong(word, kIdle, std::memory_order_acq_rel)) return;
+    while (word == WordOf(kWriting) && NowNs() < grace_ns) {
+      Pause();
+      word = question.word.load(std::memory_order_acquire);
+    }
+    if (word != WordOf(kDone)) return;
+    threads_[i].stack = question.stack;
+    threads_[i].holder = question.holder;
+    threads_[i].answer = Answer::kGiven;
+    question.word.store(kIdle, std::memory_order_release);
+  }
+
+  AskedThread* threads_;
+  int count_;
+  std::uint32_t generation_;
+};
+
+}  // namespace
+
+int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns) {
+  for (int i = 0; i < count; ++i) threads[i].answer = Answer::kNotAsked;
+  const std::uint64_t deadline_ns = NowNs() + timeout_ns;
+  bool idle = false;
+  if (count == 0 || forbidden.load(std::memory_order_relaxed)) return 0;
+  if (!at_work.compare_exchange_strong(idle, true)) return 0;
+  const int signal = OurSignal();
+  for (int i = 0; signal != 0 && i < count && NowNs() < deadline_ns; i += kAtOnce) {
+    const int size = count - i < kAtOnce ? count - i : kAtOnce;
+    Batch(threads + i, size, signal).WaitUntil(deadline_ns);
+  }
+  at_work.store(false, std::memory_order_release);
+  return signal;
+}
+
+void ForbidCaptureBySignal() { forbidden.store(true, std::memory_order_relaxed); }
+
+void ForgetQuestionsInChild() {
+  for (Question& question : questions) question.word.store(kIdle, std::memory_order_relaxed);
+  at_work.store(false, std::memory_order_relaxed);
+}
+
+}  // namespace heldby::core
