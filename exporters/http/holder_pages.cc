@@ -59,7 +59,7 @@ bool IsOfTheSystem(const Profile& names, const Location& location) {
 }
 
 // The functions of a stack, innermost first, inlined ones too: one alone is often a wrapper.
-// Those of the standard library tell nobody anything.
+// Those of the standard library and of our integration headers tell nobody anything.
 std::string FunctionsText(const Profile& names, const std::vector<LocationId>& stack) {
   std::string text;
   std::size_t shown = 0;
@@ -68,9 +68,12 @@ std::string FunctionsText(const Profile& names, const std::vector<LocationId>& s
     if (IsOfTheSystem(names, location)) continue;
     for (const Line& line : location.lines) {
       const Function& function = names.functions[static_cast<std::size_t>(line.function) - 1];
-      if (function.name.empty() || function.name.starts_with("std::")) continue;
+      const std::string name = SimplifyFunctionName(function.name);
+      if (name.empty() || name.starts_with("std::") || name.starts_with("heldby::asio::")) {
+        continue;
+      }
       if (shown++ == kFunctionsShown) return text;
-      absl::StrAppend(&text, text.empty() ? "" : " < ", SimplifyFunctionName(function.name));
+      absl::StrAppend(&text, text.empty() ? "" : " < ", name);
     }
   }
   return text;
@@ -171,8 +174,10 @@ Response ConnectionsPage(const Request& request, const Query& query) {
   page.rows_are = "connections";
   page.introduction =
       "Connections of this process, those that hold most heap first. held_bytes is an estimate "
-      "from samples; queues are the kernel's. Connections that the program does not make known "
-      "(heldby::Connection) are not in it.";
+      "from samples; queues are the kernel's. They are those that the program makes "
+      "known (heldby::Connection) and, under `heldby run`, those that its calls show: "
+      "attribution "
+      "is then implicit.";
   page.columns = {{"held_bytes", true},
                   {"peer"},
                   {"direction"},
@@ -190,6 +195,7 @@ Response ConnectionsPage(const Request& request, const Query& query) {
                   {"labels"},
                   {"fd", true},
                   {"id", true},
+                  {"attribution"},
                   {"opened_by"}};
   page.rows_total = connections->size();
   const std::size_t count = std::min(asked->limit, connections->size());
@@ -207,7 +213,7 @@ Response ConnectionsPage(const Request& request, const Query& query) {
          static_cast<std::int64_t>(info.unread_bytes),
          static_cast<std::int64_t>(info.queued_bytes), info.task, where.state, where.at,
          LabelText(info.labels), std::int64_t{info.fd}, static_cast<std::int64_t>(info.id),
-         openers[i]});
+         std::string(info.implicit ? "implicit" : ""), openers[i]});
   }
   return Render(page, asked->format);
 }

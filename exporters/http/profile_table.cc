@@ -106,6 +106,8 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_places_total", counters.dropped_places_total},
       {"dropped_threads_total", counters.dropped_threads_total},
       {"registry_bytes", counters.registry_bytes},
+      {"dropped_descriptors_total", counters.dropped_descriptors_total},
+      {"dropped_inheritances_total", counters.dropped_inheritances_total},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.

@@ -112,6 +112,8 @@ class HeapCollector {
         {counters.dropped_connections_total, "connections not recorded: table full"},
         {counters.dropped_tasks_total, "tasks not recorded: table full"},
         {counters.dropped_label_sets_total, "label sets not kept: table full"},
+        {counters.dropped_descriptors_total, "sockets not recorded: descriptor above 1048575"},
+        {counters.dropped_inheritances_total, "threads without their creator's holder"},
     };
     for (const auto& [count, what] : drops) {
       if (count != 0) {

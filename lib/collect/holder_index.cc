@@ -30,7 +30,6 @@ std::vector<ConnectionInfo> HolderIndex::NameConnections() {
           Text("direction", info.direction == Direction::kInbound ? "inbound" : "outbound"));
       if (!info.peer.empty()) labels.push_back(Text("peer", info.peer));
       if (info.ended) labels.push_back(Text("holder", "ended"));
-      if (info.implicit) labels.push_back(Text("attribution", "implicit"));
     }
     if (wanted_.state && !info.state.empty()) labels.push_back(Text("state", info.state));
     if (wanted_.age) {
@@ -81,6 +80,9 @@ void HolderIndex::Add(const core::HeldSample& sample) {
     }
   }
   if (labels.empty()) return;
+  if (wanted_.connection && sample.guessed) {
+    labels.push_back(Text("attribution", "implicit"));
+  }
   std::vector<HeldPart>& parts = parts_[sample.site];
   const auto [place, is_new] = part_of_.try_emplace(KeyOf(sample.site, labels), parts.size());
   if (is_new) parts.push_back({.labels = std::move(labels)});

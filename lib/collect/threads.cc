@@ -108,7 +108,8 @@ class Collector {
     switch (asked.answer) {
       case core::Answer::kGiven:
         Take(asked.stack, thread);
-        thread->holder = asked.holder;
+        // What it was told; a guess is known from before.
+        if ((asked.holder.connection | asked.holder.task) != 0) thread->holder = asked.holder;
         thread->problem.clear();
         return;
       case core::Answer::kThreadGone:

@@ -3,6 +3,8 @@
 #include "core/base/self_guard.h"
 #include "core/hooks/next_allocator.h"
 #include "core/hooks/settings.h"
+#include "core/hooks/thread_entry.h"
+#include "core/registry/descriptors.h"
 #include "core/sampler/heap_sampler.h"
 
 namespace heldby::core {
@@ -73,7 +75,9 @@ Counters ReadCounters() {
           .dropped_places_total = registry.places.dropped(),
           .dropped_threads_total = registry.threads.dropped(),
           .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
-                            registry.labels.used_bytes()};
+                            registry.labels.used_bytes(),
+          .dropped_descriptors_total = descriptors.dropped(),
+          .dropped_inheritances_total = DroppedInheritances()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }

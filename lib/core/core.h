@@ -58,9 +58,12 @@ struct Counters {
   std::uint64_t dropped_connections_total;
   std::uint64_t dropped_tasks_total;
   std::uint64_t dropped_label_sets_total;
-  std::uint64_t dropped_places_total;   // of tasks, which have no name then
-  std::uint64_t dropped_threads_total;  // whose tasks and labels are not seen
-  std::uint64_t registry_bytes;         // now, used by their tables
+  std::uint64_t dropped_places_total;       // of tasks, which have no name then
+  std::uint64_t dropped_threads_total;      // whose tasks and labels are not seen
+  std::uint64_t registry_bytes;             // now, used by their tables
+  std::uint64_t dropped_descriptors_total;  // too large a number to be watched
+  std::uint64_t
+      dropped_inheritances_total;  // threads that began without their creator's holder
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -70,6 +73,7 @@ struct HeldSample {
   std::uint32_t task;
   std::uint64_t bytes;
   std::uint64_t objects;  // in 1/4096
+  bool guessed;           // the connection is what a wrapped call suggested
 };
 
 /// A copy of a record. Texts are the program's, and may be gone: read them with care.

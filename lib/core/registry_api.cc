@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
 #include "core/sampler/heap_sampler.h"
 
@@ -14,11 +15,23 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 std::uint32_t OpenConnection(int fd, bool outbound, std::uintptr_t caller) {
-  return registry.OpenConnection(fd, outbound, /*implicit=*/false, caller,
-                                 &heap_sampler.stacks());
+  StackTable* stacks = &heap_sampler.stacks();
+  if (const std::uint32_t seen = descriptors.TakeOver(fd, outbound, caller, stacks)) {
+    return seen;
+  }
+  const std::uint32_t id =
+      registry.OpenConnection(fd, outbound, /*implicit=*/false, caller, stacks);
+  descriptors.Bind(fd, id);
+  return id;
 }
-void EndConnection(std::uint32_t id) { registry.EndConnection(id); }
-void SetConnectionDescriptor(std::uint32_t id, int fd) { registry.SetDescriptor(id, fd); }
+void EndConnection(std::uint32_t id) {
+  descriptors.Unbind(id);
+  registry.EndConnection(id);
+}
+void SetConnectionDescriptor(std::uint32_t id, int fd) {
+  registry.SetDescriptor(id, fd);
+  descriptors.Bind(fd, id);  // ends what a wrapped connect() has seen of it
+}
 
 void SetConnectionState(std::uint32_t id, const char* state) {
   ConnectionRecord* record = registry.connections.Open(id);
@@ -57,7 +70,8 @@ std::uint32_t TaskRuns(std::uint32_t id) {
 bool ReadThread(std::int32_t tid, ThreadView* thread) {
   ThreadSlot slot;
   if (!registry.threads.Read(tid, &slot)) return false;
-  *thread = {slot.is_own, slot.holder};
+  bool guessed = false;
+  *thread = {slot.is_own, registry.HolderOf(slot, &guessed)};
   return true;
 }
 std::uint32_t InternStack(std::uintptr_t caller) {
@@ -95,6 +109,8 @@ void VisitLabels(std::uint32_t id, void (*visit)(void*, const char*, const char*
 
 void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context) {
   registry.connections.ForEach([&](std::uint32_t id, const ConnectionRecord& record) {
+    descriptors.Reconcile(id);
+    if (record.head.phase.load(kRelaxed) == Phase::kFree) return;  // it was closed unseen
     ConnectionView view{};
     view.id = id;
     view.outbound = record.direction.load(kRelaxed) == 1;
@@ -151,8 +167,9 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
       [](void* argument, std::uintptr_t, const LiveSample& sample) {
         if (sample.connection == 0 && sample.task == 0) return;
         const auto& held = *static_cast<HeldVisit*>(argument);
-        held.visit(held.context, {static_cast<std::uint32_t>(sample.site), sample.connection,
-                                  sample.task, sample.weight_bytes, sample.weight_objects});
+        held.visit(held.context,
+                   {static_cast<std::uint32_t>(sample.site), sample.connection, sample.task,
+                    sample.weight_bytes, sample.weight_objects, sample.guessed});
       },
       &call);
 }

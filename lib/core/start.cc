@@ -16,7 +16,10 @@
 
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/hooks/next_call.h"
 #include "core/hooks/settings.h"
+#include "core/hooks/thread_entry.h"
+#include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
 
 namespace heldby::core {
@@ -126,7 +129,9 @@ void StartListening(bool delayed) {
 
 // The connections and tasks of the parent are the parent's.
 void BeginRegistryAnewInChild() {
+  descriptors.BeginAnewInChild();
   registry.BeginAnewInChild();
+  ForgetInheritances();
   ForgetQuestionsInChild();
 }
 
@@ -154,7 +159,18 @@ void DumpAtExit() {
   if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
 }
 
+#ifdef HELDBY_STATIC_CORE
+void WrapSockets(bool) {}
+#else
+void WrapSockets(bool active) {
+  ResolveSocketCalls();
+  if (active && WrapsSockets()) descriptors.Watch();
+}
+#endif
+
 void StartCore() {
+  ResolveThreadCalls();
+  WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
   DecideHookState();
   if (Disabled()) return;

@@ -85,6 +85,8 @@ HeapCounters ReadHeapCounters() {
   result.dropped_places_total = as_signed(counters.dropped_places_total);
   result.dropped_threads_total = as_signed(counters.dropped_threads_total);
   result.registry_bytes = as_signed(counters.registry_bytes);
+  result.dropped_descriptors_total = as_signed(counters.dropped_descriptors_total);
+  result.dropped_inheritances_total = as_signed(counters.dropped_inheritances_total);
   return result;
 }
 

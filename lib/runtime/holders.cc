@@ -11,6 +11,7 @@
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
 #include "heldby/task.h"
+#include "profile/trim.h"
 #include "runtime/core_access.h"
 
 namespace heldby {
@@ -248,6 +249,7 @@ Result<Profile> SnapshotConnectionProfile(const HolderLabels& labels) {
   return Snapshot<Profile>([&labels](const core::RegistryApi&) {
     Profile profile = collect::CollectConnectionProfile(*runtime::Core(), labels);
     SymbolizeProfile(&profile);
+    TrimAllocationFrames(&profile);
     return profile;
   });
 }

@@ -21,6 +21,13 @@ struct Holder {
   std::uint32_t labels;
 };
 
+/// The connection that a wrapped call suggests: what this thread last received from. The cookie
+/// tells it from a later one that was given the same id.
+struct Guess {
+  std::uint64_t cookie;
+  std::uint32_t connection;
+};
+
 struct ThreadSlot {
   /// Bytes until the next look. 0 at birth, so that a thread's first allocation takes the slow
   /// path and draws. Read and written on every allocation; everything else only on the slow
@@ -40,6 +47,7 @@ struct ThreadSlot {
   std::int32_t tid;             // once it is listed in the thread table; 0 before
   std::uint32_t tasks_begun;    // of which one in some has its stack taken
   bool is_own;                  // a thread of the profiler's, in no list of threads
+  Guess guess;                  // where `holder` names neither connection nor task
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

@@ -157,6 +157,12 @@ void DecideHookState() {
   Say("the allocation hooks stand down: ", kForeign);
 }
 
+bool WrapsSockets() {
+  const char* preloaded = getenv("LD_PRELOAD");
+  return preloaded != nullptr && strstr(preloaded, "libheldby.so") != nullptr && !Disabled() &&
+         SanitizerHere() == nullptr;
+}
+
 HookState DescribeHooks() {
   const bool active = hooks_active.load(std::memory_order_relaxed);
   return {active, active ? "" : inactive_reason.load(std::memory_order_relaxed)};

@@ -23,6 +23,10 @@ bool ReadyToSample();
 /// HELDBY_DISABLE=1.
 bool Disabled();
 
+/// The dynamic linker was asked for us by name, as `heldby run` does: the program itself may
+/// know nothing of us. False where a sanitizer, whose own wrappers they would be, is at work.
+bool WrapsSockets();
+
 /// Decided by the constructor of the core (or when first asked for).
 HookState DescribeHooks();
 

@@ -12,19 +12,12 @@
 namespace heldby::core {
 namespace {
 
-std::uint64_t CookieOf(int fd) {
-  const int kept = errno;
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof(cookie);
-  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) cookie = 0;
-  errno = kept;
-  return cookie;
-}
+constexpr auto kRelaxed = std::memory_order_relaxed;
 
 // Asked for at the end, and only if somebody will still want to know: a system call.
-void RememberPeer(ConnectionRecord* record) {
-  const int fd = record->fd.load(std::memory_order_relaxed);
-  if (CookieOf(fd) != record->cookie.load(std::memory_order_relaxed)) return;
+void AskPeer(ConnectionRecord* record) {
+  const int fd = record->fd.load(kRelaxed);
+  if (SocketCookie(fd) != record->cookie.load(kRelaxed)) return;
   const int kept = errno;
   PeerAddress peer{};
   socklen_t size = sizeof(peer.bytes);
@@ -35,7 +28,13 @@ void RememberPeer(ConnectionRecord* record) {
   std::uint64_t words[4];
   static_assert(sizeof(words) == sizeof(peer));
   memcpy(words, &peer, sizeof(words));
-  for (int i = 0; i < 4; ++i) record->peer[i].store(words[i], std::memory_order_relaxed);
+  for (int i = 0; i < 4; ++i) record->peer[i].store(words[i], kRelaxed);
+}
+
+StackId OpenedBy(std::uintptr_t caller, StackTable* stacks) {
+  Stack stack;
+  CaptureStack(caller, &stack);
+  return stacks->Intern(stack);
 }
 
 template <typename Table>
@@ -59,17 +58,23 @@ void ReleaseOne(Table* table, std::uint32_t id, std::int64_t bytes) {
 
 constinit Registry registry;
 
+std::uint64_t SocketCookie(int fd) {
+  const int kept = errno;
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) != 0) cookie = 0;
+  errno = kept;
+  return cookie;
+}
+
 std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
                                        std::uintptr_t caller, StackTable* stacks) {
   SelfGuard self;
-  Stack stack;
-  CaptureStack(caller, &stack);
-  const StackId opened = stacks->Intern(stack);
+  const StackId opened = OpenedBy(caller, stacks);
   const std::uint64_t now_ns = CoarseNowNs();
-  const std::uint64_t cookie = CookieOf(fd);
+  const std::uint64_t cookie = SocketCookie(fd);
   const Holder holder = thread_slot.holder;
   return connections.Make([&](ConnectionRecord& record) {
-    constexpr auto kRelaxed = std::memory_order_relaxed;
     record.fd.store(fd, kRelaxed);
     record.direction.store(outbound ? 1 : 0, kRelaxed);
     record.implicit.store(implicit, kRelaxed);
@@ -83,21 +88,46 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
     record.queued_bytes.store(0, kRelaxed);
     record.held_bytes.store(0, kRelaxed);
     for (auto& word : record.peer) word.store(0, kRelaxed);
+    record.descriptors.store(0, kRelaxed);
+    record.checked_ns.store(now_ns, kRelaxed);
+    record.receives.store(0, kRelaxed);
   });
 }
 
 void Registry::EndConnection(std::uint32_t id) {
   ConnectionRecord* record = connections.Open(id);
   if (record == nullptr) return;
-  if (record->head.references.load(std::memory_order_relaxed) > 1) RememberPeer(record);
+  if (record->head.references.load(kRelaxed) > 1) AskPeer(record);
   connections.End(id);
 }
 
 void Registry::SetDescriptor(std::uint32_t id, int fd) {
   ConnectionRecord* record = connections.Open(id);
   if (record == nullptr) return;
-  record->cookie.store(CookieOf(fd), std::memory_order_relaxed);
-  record->fd.store(fd, std::memory_order_relaxed);
+  record->cookie.store(SocketCookie(fd), kRelaxed);
+  record->fd.store(fd, kRelaxed);
+}
+
+void Registry::RememberPeer(std::uint32_t id) {
+  ConnectionRecord* record = connections.Open(id);
+  if (record != nullptr) AskPeer(record);
+}
+
+bool Registry::TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_t caller,
+                                  StackTable* stacks) {
+  SelfGuard self;
+  ConnectionRecord* record = connections.Open(id);
+  bool implicit = true;
+  if (record == nullptr || !record->implicit.compare_exchange_strong(implicit, false)) {
+    return false;
+  }
+  const StackId opened = OpenedBy(caller, stacks);
+  record->direction.store(outbound ? 1 : 0, kRelaxed);
+  record->stack.store(static_cast<std::uint32_t>(opened), kRelaxed);
+  record->task.store(thread_slot.holder.task, kRelaxed);
+  record->labels.store(thread_slot.holder.labels, kRelaxed);
+  record->state.store(nullptr, kRelaxed);
+  return true;
 }
 
 std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
@@ -115,7 +145,6 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
   const Holder outer = thread_slot.holder;
   const std::uint32_t place = places.Intern(start.made);
   return tasks.Make([&](TaskRecord& record) {
-    constexpr auto kRelaxed = std::memory_order_relaxed;
     record.parked_since_ns.store(now_ns, kRelaxed);
     record.born_ns.store(now_ns, kRelaxed);
     record.held_bytes.store(0, kRelaxed);
@@ -166,6 +195,19 @@ void Registry::ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame*
   record->parked.store(place, std::memory_order_relaxed);
 }
 
+Holder Registry::HolderOf(const ThreadSlot& slot, bool* guessed) {
+  Holder holder = slot.holder;
+  const Guess guess = slot.guess;
+  *guessed = false;
+  // Who says what it works for needs no guess, even if that is no connection at all.
+  if (guess.connection == 0 || holder.connection != 0 || holder.task != 0) return holder;
+  const ConnectionRecord* record = connections.Open(guess.connection);
+  if (record == nullptr || record->cookie.load(kRelaxed) != guess.cookie) return holder;
+  holder.connection = guess.connection;
+  *guessed = true;
+  return holder;
+}
+
 void Registry::Hold(Holder* holder, std::uint64_t bytes) {
   HoldOne(&connections, &holder->connection, static_cast<std::int64_t>(bytes));
   HoldOne(&tasks, &holder->task, static_cast<std::int64_t>(bytes));
@@ -181,6 +223,7 @@ void Registry::BeginAnewInChild() {
   tasks.EndAll();
   threads.BeginAnewInChild();
   thread_slot.holder = {};
+  thread_slot.guess = {};
 }
 
 }  // namespace heldby::core

@@ -45,6 +45,11 @@ struct ConnectionRecord {
   std::atomic<std::uint64_t> queued_bytes;
   std::atomic<std::int64_t> held_bytes;
   std::atomic<std::uint64_t> peer[4];  // a PeerAddress, in words
+  // How many descriptors are this socket, as Descriptors sees it; its id is in the upper half,
+  // so that a late close cannot count on another connection's record.
+  std::atomic<std::uint64_t> descriptors;
+  std::atomic<std::uint64_t> checked_ns;  // when fd was last seen to be this socket
+  std::atomic<std::uint32_t> receives;
 };
 
 /// One coroutine of a chain, in its own frame: read while it waits (AwaitFrame of
@@ -67,7 +72,7 @@ struct TaskRecord {
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> connection;
   std::atomic<std::uint32_t> labels;
-  std::atomic<std::uint32_t> runs;       // RunsOf: on how many threads it is, and how often it came
+  std::atomic<std::uint32_t> runs;  // see RunsOf
   std::atomic<bool> is_scope;       // on one thread from its beginning to its end
 };
 static_assert(sizeof(TaskRecord) <= 96);
@@ -81,6 +86,9 @@ struct RunsOf {
   static constexpr bool IsRunning(std::uint32_t runs) { return runs % (1u << 12) != 0; }
 };
 
+/// SO_COOKIE: what tells a socket from every other. 0: not a socket. errno kept.
+std::uint64_t SocketCookie(int fd);
+
 class Registry {
  public:
   constexpr Registry() = default;
@@ -91,6 +99,12 @@ class Registry {
   void EndConnection(std::uint32_t id);
   /// One that was opened before its descriptor was known.
   void SetDescriptor(std::uint32_t id, int fd);
+  /// An implicit connection becomes the program's own, opened by `caller`. False: it is not
+  /// open, or was taken over already.
+  bool TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_t caller,
+                          StackTable* stacks);
+  /// Before its last descriptor is closed, if somebody will still want to know: system calls.
+  void RememberPeer(std::uint32_t id);
 
   struct TaskStart {
     Place made{};
@@ -113,6 +127,10 @@ class Registry {
   /// so starts anew only if it is another place.
   void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain);
 
+  /// Of a thread: what it was told, or else the connection it last received from, which is then
+  /// `guessed`.
+  Holder HolderOf(const ThreadSlot& slot, bool* guessed);
+  Holder HolderNow(bool* guessed) { return HolderOf(thread_slot, guessed); }
   /// A sample of `bytes` was taken under `holder`, whose ids become those that took it: 0 where
   /// the record is gone.
   void Hold(Holder* holder, std::uint64_t bytes);

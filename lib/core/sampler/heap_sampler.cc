@@ -31,7 +31,7 @@ bool HeapSampler::RecordAllocation(std::uintptr_t address, std::size_t size_byte
   const Weight weight = WeightOf(size_bytes, mean_bytes);
   LiveSample sample;
   // Who ended meanwhile holds nothing; the labels stay, they are the site's.
-  Holder holder = thread_slot.holder;
+  Holder holder = registry.HolderNow(&sample.guessed);
   registry.Hold(&holder, weight.bytes);
   sample.connection = holder.connection;
   sample.task = holder.task;

@@ -18,6 +18,7 @@ struct LiveTable::Record {
   std::atomic<std::uint32_t> connection;
   std::atomic<std::uint32_t> task;
   std::atomic<std::uint32_t> labels;
+  std::atomic<bool> guessed;
   std::atomic<std::uint64_t> size_bytes;
   std::atomic<std::uint64_t> weight_bytes;
   std::atomic<std::uint64_t> weight_objects;
@@ -32,6 +33,7 @@ struct LiveTable::Record {
     connection.store(sample.connection, kRelaxed);
     task.store(sample.task, kRelaxed);
     labels.store(sample.labels, kRelaxed);
+    guessed.store(sample.guessed, kRelaxed);
     size_bytes.store(sample.size_bytes, kRelaxed);
     weight_bytes.store(sample.weight_bytes, kRelaxed);
     weight_objects.store(sample.weight_objects, kRelaxed);
@@ -43,6 +45,7 @@ struct LiveTable::Record {
             .connection = connection.load(kRelaxed),
             .task = task.load(kRelaxed),
             .labels = labels.load(kRelaxed),
+            .guessed = guessed.load(kRelaxed),
             .size_bytes = size_bytes.load(kRelaxed),
             .weight_bytes = weight_bytes.load(kRelaxed),
             .weight_objects = weight_objects.load(kRelaxed),

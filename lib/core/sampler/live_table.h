@@ -52,6 +52,7 @@ struct LiveSample {
   std::uint32_t connection = 0;  // current holder when it was allocated; 0: none
   std::uint32_t task = 0;
   std::uint32_t labels = 0;
+  bool guessed = false;  // the connection is what a wrapped call suggested
   std::uint64_t size_bytes = 0;
   std::uint64_t weight_bytes = 0;
   std::uint64_t weight_objects = 0;  // in 1/kObjectUnit

@@ -1,0 +1,88 @@
+// pthread_create as the host sees it. Where the creator works for nobody, it is the real call
+// and nothing else; otherwise the new thread begins in a function of ours, which takes the
+// holder over and jumps to the host's: no frame of ours is on its stack.
+//
+// Promises  no lock, no allocation; arguments, result and errno are the real call's. What the
+//           new thread must know lies in a table of ours, never in the host's heap.
+#include "core/hooks/thread_entry.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include "core/base/self_guard.h"
+#include "core/hooks/next_call.h"
+#include "core/hooks/placement.h"
+#include "core/registry/record_table.h"
+
+namespace heldby::core {
+namespace {
+
+struct Inheritance {
+  RecordHead head;
+  void* (*start)(void*);
+  void* argument;
+  Holder holder;
+  Guess guess;
+};
+
+constinit RecordTable<Inheritance, 12> inheritances;
+
+struct Start {
+  void* (*function)(void*);
+  void* argument;
+};
+
+// Out of line and by value: the caller below has no frame that its jump would have to keep.
+__attribute__((noinline)) Start TakeOver(std::uint32_t id) {
+  const Inheritance& mine = inheritances.Get(id);
+  thread_slot.holder = mine.holder;
+  thread_slot.guess = mine.guess;
+  const Start start = {mine.start, mine.argument};
+  inheritances.End(id);
+  return start;
+}
+
+void* BeginInheriting(void* id) {
+  const Start start =
+      TakeOver(static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(id)));
+  return start.function(start.argument);
+}
+
+bool HasSomethingToInherit() {
+  const Holder& holder = thread_slot.holder;
+  return (holder.connection | holder.task | holder.labels | thread_slot.guess.connection) !=
+             0 &&
+         !InsideSelf();
+}
+
+}  // namespace
+
+std::uint64_t DroppedInheritances() { return inheritances.dropped(); }
+
+void ForgetInheritances() { inheritances.EndAll(); }
+
+void* ResolveNextCall(const char* name) { return dlsym(RTLD_NEXT, name); }
+
+void ResolveThreadCalls() { HELDBY_NEXT(pthread_create); }
+
+}  // namespace heldby::core
+
+using namespace heldby::core;  // NOLINT: the entry below is a C function at global scope
+
+HELDBY_HOOK int pthread_create(pthread_t* __restrict thread,
+                               const pthread_attr_t* __restrict attributes,
+                               void* (*start)(void*), void* __restrict argument) __THROWNL {
+  const auto next = HELDBY_NEXT(pthread_create);
+  if (!HasSomethingToInherit()) return next(thread, attributes, start, argument);
+  const std::uint32_t id = inheritances.Make([&](Inheritance& made) {
+    made.start = start;
+    made.argument = argument;
+    made.holder = thread_slot.holder;
+    made.guess = thread_slot.guess;
+  });
+  if (id == 0) return next(thread, attributes, start, argument);
+  const int error = next(thread, attributes, &BeginInheriting,
+                         reinterpret_cast<void*>(static_cast<std::uintptr_t>(id)));
+  if (error != 0) inheritances.End(id);
+  return error;
+}

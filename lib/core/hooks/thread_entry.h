@@ -1,0 +1,18 @@
+// core/hooks/thread_entry.h - a new thread works for whom its creator worked for.
+//
+// Threads  any, lock-free.   Allocates  never.
+// Bounds   4,096 threads that have been made and do not run yet; one more begins without
+// holder,
+//          and is counted.
+#pragma once
+
+#include <cstdint>
+
+namespace heldby::core {
+
+std::uint64_t DroppedInheritances();
+
+/// In a forked child: threads of the parent that did not run yet do not here, either.
+void ForgetInheritances();
+
+}  // namespace heldby::core
