@@ -8,8 +8,8 @@
 // Bounds   those of heldby/connection.h.
 // Source   docs/holders.md.
 //
-// A task that waits for a connection while it works for none, works for that one from then on,
-// until the connection is closed in it.
+// A coroutine that waits for a connection while it works for none, works for that one from then
+// on, until the connection is closed in it.
 #pragma once
 
 #include <boost/asio/basic_socket_acceptor.hpp>

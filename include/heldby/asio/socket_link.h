@@ -93,10 +93,11 @@ class SocketLink {
     if (socket_) socket_->connection().SetDescriptor(fd);
   }
   PendingWait Starts(SocketWait wait) { return {socket_, wait}; }
-  /// Who waits for it here works for it, unless for another one.
+  /// A coroutine that waits for it works for it, unless for another one.
   void Adopt() {
+    if (running_coroutine == TaskId::kNone) return;
     const Holder holder;
-    if (holder.task() != TaskId::kNone && holder.connection() == ConnectionId::kNone) {
+    if (holder.task() == running_coroutine && holder.connection() == ConnectionId::kNone) {
       SetConnection(holder.task(), id());
     }
   }
@@ -116,7 +117,7 @@ class SocketLink {
   void Forget() {
     if (!socket_) return;
     const Holder holder;
-    if (holder.task() != TaskId::kNone && holder.connection() == id()) {
+    if (holder.task() == running_coroutine && holder.connection() == id()) {
       SetConnection(holder.task(), ConnectionId::kNone);
     }
     socket_->connection().Forget();

@@ -34,6 +34,10 @@ struct PieceOfTask {
       return;
     }
     const AsyncTask::Piece piece(task->id());
+    struct Restore {
+      TaskId before;
+      ~Restore() { running_coroutine = before; }
+    } const restore{std::exchange(running_coroutine, task->id())};
     task->Resumed();
     std::move(function)();
   }

@@ -16,6 +16,8 @@
 namespace heldby::asio::detail {
 
 inline constinit thread_local PlaceId next_wait = PlaceId::kNone;
+/// The coroutine that this thread is at.
+inline constinit thread_local TaskId running_coroutine = TaskId::kNone;
 
 class WaitScope {
  public:
