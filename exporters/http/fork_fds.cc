@@ -1,11 +1,12 @@
 #include "exporters/http/fork_fds.h"
 
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+
+#include "heldby/self.h"
 
 namespace heldby::http {
 namespace {
@@ -34,8 +35,8 @@ void CloseAllInChild() {
 
 void CloseInForkedChild(int fd) {
   // Registered with the first descriptor: a process that never serves pays nothing at fork.
-  [[maybe_unused]] static const int registered =
-      ::pthread_atfork(nullptr, nullptr, CloseAllInChild);
+  static std::atomic<bool> registered{false};
+  if (!registered.exchange(true)) RunInForkedChildren(&CloseAllInChild);
   struct stat facts {};
   if (::fstat(fd, &facts) != 0) return;
   for (Slot& slot : g_slots) {

@@ -23,4 +23,9 @@ class UnsampledScope {
 /// list of threads has it. For threads that only run what heldby::Handle() does, for instance.
 void BecomeProfilerThread();
 
+/// `function` runs in every child that is forked from now on, in one whose fork has begun, too:
+/// handlers of pthread_atfork that are registered while others run are left out of that fork.
+/// For what the library itself has opened; it may do what is safe between fork and exec.
+void RunInForkedChildren(void (*function)());
+
 }  // namespace heldby

@@ -35,7 +35,7 @@ template <typename Thread = std::thread, typename Function, typename... Argument
   const auto run = [name, holder = Holder()](auto&& call, auto&&... with) {
     const Holder::Scope scope(holder);
     const Task task(name.text, {}, name.place);
-    std::invoke(std::move(call), std::move(with)...);
+    std::invoke(std::forward<decltype(call)>(call), std::forward<decltype(with)>(with)...);
   };
   if constexpr (std::is_same_v<Thread, std::jthread>) {
     return Thread(

@@ -23,6 +23,7 @@ constexpr std::uint8_t kCloseWait = 8;
 
 // Less than this is the ordinary breathing of a connection.
 constexpr std::int64_t kStalledMs = 1000;
+constexpr std::int64_t kAnswerMs = 200;  // a round trip, and an answer that is held back
 
 std::uint64_t Ask(int fd, unsigned long what) {
   int value = 0;
@@ -122,13 +123,17 @@ SocketVerdict Judge(const SocketState& socket) {
   const std::int64_t sent_ms = socket.last_data_sent_ms;
   const std::int64_t received_ms = socket.last_data_received_ms;
   const std::int64_t acknowledged_ms = socket.last_ack_received_ms;
+  // A peer that takes nothing but lives answers what is sent again and again, and each time
+  // says that it has no room: then the last answer is younger than the last thing sent.
+  const bool unanswered = acknowledged_ms > sent_ms + kAnswerMs;
   if (socket.unacked_segments > 0 && (socket.retransmits > 0 || socket.backoff > 0) &&
-      acknowledged_ms >= kStalledMs) {
+      unanswered && acknowledged_ms >= kStalledMs) {
     return {absl::StrCat("peer or path dead: no answer for ", Seconds(acknowledged_ms),
                          " with ", socket.unsent_bytes, " bytes unacknowledged"),
             acknowledged_ms};
   }
-  if (socket.notsent_bytes > 0 && sent_ms >= kStalledMs) {
+  if (socket.notsent_bytes > 0 &&
+      (sent_ms >= kStalledMs || (socket.backoff > 0 && socket.peer_window_bytes == 0))) {
     return {absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
                          socket.unsent_bytes, " bytes unsent"),
             sent_ms};

@@ -100,6 +100,7 @@ constexpr CoreApi kApi = {
     .describe_module_at = &DescribeModuleAt,
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
+    .run_in_forked_children = &RunInForkedChildren,
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,

@@ -191,11 +191,17 @@ struct CoreApi {
   /// Nested. Signal-safe. Between them, this thread's allocations are not sampled.
   void (*enter_self)();
   void (*leave_self)();
+  /// After our own tables have been emptied there. False: no room (4), or the core does not
+  /// watch forks.
+  bool (*run_in_forked_children)(void (*function)());
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;
   const ThreadApi* threads;
 };
+
+/// CoreApi::run_in_forked_children.
+bool RunInForkedChildren(void (*function)());
 
 /// False in a core that another one stands before: the shared core behind an executable that
 /// carries the static one. It stays quiet.

@@ -66,9 +66,11 @@ void FindFace() {
 }
 
 // A child that is forked while another thread is inside dlopen inherits the loader's lock,
-// locked for ever: its next dlopen would hang, ours or the host's. Daemons fork in their first
-// milliseconds, which is when our thread loads the face; so fork waits for it - a moment, once,
-// and never for ever: the forking thread may itself be what the loader waits for.
+// locked for ever: its next dlopen would hang, ours or the host's. And one that is forked while
+// the face opens its socket keeps that socket, which nobody has noted yet to be closed in
+// children. Daemons fork in their first milliseconds, which is when our thread does both; so
+// fork waits for it - a moment, once, and never for ever: the forking thread may itself be what
+// the loader waits for.
 std::atomic<bool> loading{false};
 constexpr long kLoadingPollNs = 1'000'000;
 constexpr int kLoadingPolls = 1000;
@@ -102,8 +104,8 @@ void* ListenThread(void* delayed) {
   using Listen = void (*)(const char* address);
   loading.store(true, std::memory_order_release);
   auto listen = reinterpret_cast<Listen>(FaceFunction("heldby_face_listen"));
-  loading.store(false, std::memory_order_release);
   if (listen != nullptr) listen(listen_address);
+  loading.store(false, std::memory_order_release);
   return nullptr;
 }
 
@@ -127,12 +129,20 @@ void StartListening(bool delayed) {
   if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
 }
 
+// A handler of pthread_atfork that is registered while a fork waits in BeforeFork is left out
+// of that fork; these are not.
+std::atomic<void (*)()> of_the_face[4];
+std::atomic<bool> watches_forks{false};
+
 // The connections and tasks of the parent are the parent's.
 void BeginRegistryAnewInChild() {
   descriptors.BeginAnewInChild();
   registry.BeginAnewInChild();
   ForgetInheritances();
   ForgetQuestionsInChild();
+  for (const auto& function : of_the_face) {
+    if (void (*run)() = function.load(std::memory_order_acquire)) run();
+  }
 }
 
 // What such a child inherits, if the wait was in vain, is a face that is listed as loaded and
@@ -175,6 +185,7 @@ void StartCore() {
   DecideHookState();
   if (Disabled()) return;
   pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
+  watches_forks.store(true, std::memory_order_release);
   const bool listen = CopyVariable("HELDBY_LISTEN", listen_address);
   const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
   if (!listen && !dump) return;
@@ -189,6 +200,16 @@ void StartCore() {
 }
 
 }  // namespace
+
+bool RunInForkedChildren(void (*function)()) {
+  if (!watches_forks.load(std::memory_order_acquire)) return false;
+  for (auto& place : of_the_face) {
+    void (*none)() = nullptr;
+    if (place.compare_exchange_strong(none, function, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
 }  // namespace heldby::core
 
 // With a name, so that an executable can ask the static library for it (-u).

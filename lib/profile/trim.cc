@@ -22,8 +22,7 @@ bool IsPlumbing(const Function& function) {
   const std::string name = SimplifyFunctionName(function.name);
   return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
          absl::StartsWith(name, "libstdc++.so") || absl::StartsWith(name, "tcmalloc::") ||
-         absl::StartsWith(name, "MallocHook::") ||
-         absl::StartsWith(name, "heldby::asio::") ||
+         absl::StartsWith(name, "MallocHook::") || absl::StartsWith(name, "heldby::asio::") ||
          std::find(std::begin(kAllocationEntries), std::end(kAllocationEntries), name) !=
              std::end(kAllocationEntries);
 }

@@ -1,5 +1,7 @@
 #include "heldby/self.h"
 
+#include <pthread.h>
+
 #include "runtime/core_access.h"
 
 namespace heldby {
@@ -10,6 +12,13 @@ UnsampledScope::UnsampledScope() {
 
 UnsampledScope::~UnsampledScope() {
   if (const core::CoreApi* core = runtime::Core()) core->leave_self();
+}
+
+void RunInForkedChildren(void (*function)()) {
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr || !core->run_in_forked_children(function)) {
+    pthread_atfork(nullptr, nullptr, function);
+  }
 }
 
 void BecomeProfilerThread() {

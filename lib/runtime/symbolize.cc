@@ -1,6 +1,5 @@
 #include "heldby/symbolize.h"
 
-#include <pthread.h>
 
 #include <atomic>
 #include <exception>
@@ -33,7 +32,7 @@ symbolize::Symbolizer& TheSymbolizer() {
   return *symbolizer;
 }
 
-const int fork_handler_registered = pthread_atfork(nullptr, nullptr, &ForgetInChild);
+const bool fork_handler_registered = (RunInForkedChildren(&ForgetInChild), true);
 
 }  // namespace
 

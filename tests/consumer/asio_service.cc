@@ -30,7 +30,8 @@ int main() {
     const auto tasks = heldby::SnapshotTasks();
     const auto connections = heldby::SnapshotConnections();
     if (!tasks || !connections) return 1;
-    if (tasks->size() == 1 && (*tasks)[0].state == "IO wait: read" && connections->size() == 2) {
+    if (tasks->size() == 1 && (*tasks)[0].state == "IO wait: read" &&
+        connections->size() == 2) {
       std::puts("seen");
       return 0;
     }

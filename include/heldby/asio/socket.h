@@ -49,8 +49,8 @@ class tracked : public Stream {
       : Stream(std::move(stream)) {
     if (DescriptorOf(*this) >= 0) link_.Open(DescriptorOf(*this), direction);
   }
-  tracked(tracked&&) = default;
-  tracked& operator=(tracked&& other) {
+  tracked(tracked&&) noexcept(std::is_nothrow_move_constructible_v<Stream>) = default;
+  tracked& operator=(tracked&& other) noexcept(std::is_nothrow_move_assignable_v<Stream>) {
     if (this == &other) return *this;
     link_ = {};  // before the descriptor goes
     Stream::operator=(std::move(other));
@@ -154,7 +154,7 @@ auto async_connect(tracked<Stream>& socket, const Endpoints& endpoints, Token&& 
       std::forward<Token>(token), detail::SocketLink::PlaceOf(detail::kConnects),
       [&socket, endpoints](auto&& handler) {
         boost::asio::async_connect(static_cast<Stream&>(socket), endpoints,
-                                   socket.Connecting(std::move(handler)));
+                                   socket.Connecting(std::forward<decltype(handler)>(handler)));
       });
 }
 

@@ -26,7 +26,7 @@ class TaskOwner {
  public:
   explicit TaskOwner(TaskRef task) : task_(std::move(task)), owns_(true) {}
   TaskOwner(TaskOwner&& other) noexcept
-      : task_(other.task_), owns_(std::exchange(other.owns_, false)) {}
+      : task_(std::move(other.task_)), owns_(std::exchange(other.owns_, false)) {}
   TaskOwner& operator=(TaskOwner&&) = delete;
   ~TaskOwner() {
     if (owns_) task_->End();

@@ -235,6 +235,23 @@ TEST(Verdict, SegmentsThatNobodyAcknowledgesAreADeadPeerOrPath) {
   EXPECT_EQ(verdict.stalled_ms, 12'700);
 }
 
+TEST(Verdict, APeerWithoutRoomThatAnswersWhatIsSentAgainIsNotDead) {
+  collect::SocketState socket{};
+  socket.known = socket.is_tcp = true;
+  socket.tcp_state = 1;
+  socket.unacked_segments = 3;
+  socket.backoff = 4;
+  socket.unsent_bytes = 100'000;
+  socket.notsent_bytes = 90'000;
+  socket.last_data_sent_ms = 1500;  // sent again, and answered at once: no room
+  socket.last_ack_received_ms = 1499;
+  EXPECT_EQ(collect::Judge(socket).text,
+            "peer stopped reading for 1 s with 100000 bytes unsent");
+  socket.last_ack_received_ms = 9000;  // sent again since, and not answered
+  EXPECT_EQ(collect::Judge(socket).text,
+            "peer or path dead: no answer for 9 s with 100000 bytes unacknowledged");
+}
+
 TEST(States, OfALibraryThatIsGoneAreEmptyAndCrashNothing) {
   void* plugin = dlopen(HELDBY_STATE_PLUGIN, RTLD_NOW);
   ASSERT_NE(plugin, nullptr) << dlerror();
