@@ -21,6 +21,14 @@ target_link_options(heldby PRIVATE
   -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/face-exports.map
   -Wl,--exclude-libs,ALL -Wl,-z,nodelete -Wl,-Bsymbolic-functions)
 set_property(TARGET heldby APPEND PROPERTY LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/face-exports.map)
+
+# heldby/asio.h: nothing but headers, whose user brings Boost's.
+add_library(heldby_asio INTERFACE)
+add_library(heldby::asio ALIAS heldby_asio)
+set_target_properties(heldby_asio PROPERTIES EXPORT_NAME asio)
+target_link_libraries(heldby_asio INTERFACE heldby $<INSTALL_INTERFACE:Boost::headers>)
+# Of this folder alone are the targets that find_package(Boost) makes.
+target_include_directories(heldby_asio SYSTEM INTERFACE $<BUILD_INTERFACE:${Boost_INCLUDE_DIRS}>)
 if(TARGET heldby-symbolizer)
   add_dependencies(heldby heldby-symbolizer)
 endif()

@@ -59,7 +59,7 @@ bool IsOfTheSystem(const Profile& names, const Location& location) {
 }
 
 // The functions of a stack, innermost first, inlined ones too: one alone is often a wrapper.
-// Those of the standard library tell nobody anything.
+// Those of the standard library and of our integration headers tell nobody anything.
 std::string FunctionsText(const Profile& names, const std::vector<LocationId>& stack) {
   std::string text;
   std::size_t shown = 0;
@@ -68,9 +68,12 @@ std::string FunctionsText(const Profile& names, const std::vector<LocationId>& s
     if (IsOfTheSystem(names, location)) continue;
     for (const Line& line : location.lines) {
       const Function& function = names.functions[static_cast<std::size_t>(line.function) - 1];
-      if (function.name.empty() || function.name.starts_with("std::")) continue;
+      const std::string name = SimplifyFunctionName(function.name);
+      if (name.empty() || name.starts_with("std::") || name.starts_with("heldby::asio::")) {
+        continue;
+      }
       if (shown++ == kFunctionsShown) return text;
-      absl::StrAppend(&text, text.empty() ? "" : " < ", SimplifyFunctionName(function.name));
+      absl::StrAppend(&text, text.empty() ? "" : " < ", name);
     }
   }
   return text;

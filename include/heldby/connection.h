@@ -31,8 +31,9 @@ enum class ConnectionId : std::uint32_t { kNone = 0 };
 /// a Task with its id is current (heldby/task.h).
 class Connection {
  public:
-  /// `fd`: the socket, or -1 if it is not known. Destroy the object before the descriptor is
-  /// closed, or Forget() it: a descriptor that became another socket is noticed, and not asked.
+  /// `fd`: the socket, or -1 if it is not known, or not yet (SetDescriptor). Destroy the object
+  /// before the descriptor is closed, or Forget() it: a descriptor that became another socket
+  /// is noticed, and not asked.
   explicit Connection(int fd, Direction direction);
   Connection(Connection&& other) noexcept
       : id_(std::exchange(other.id_, ConnectionId::kNone)) {}
@@ -41,6 +42,8 @@ class Connection {
 
   [[nodiscard]] ConnectionId id() const { return id_; }
 
+  /// For one that is made known before its socket is there, so that the stack is the caller's.
+  void SetDescriptor(int fd);
   /// What it is doing: "reading request". REQUIRES: a string literal, or one that outlives the
   /// process's use of it; it is read when somebody looks.
   void SetState(const char* state);

@@ -44,6 +44,20 @@ struct SourcePlace {
   }
 };
 
+/// A task's name and, unseen, the place of the call that it is written in.
+struct TaskName {
+  // NOLINTNEXTLINE(google-explicit-constructor): StartThread("flusher", ...) reads well
+  constexpr TaskName(const char* name, const SourcePlace& where = SourcePlace::Here())
+      : text(name), place(where) {}
+  /// Called after the function that the call stands in.
+  static constexpr TaskName OfCaller(const SourcePlace& where = SourcePlace::Here()) {
+    return {where.function, where};
+  }
+
+  const char* text;
+  SourcePlace place;
+};
+
 /// A place with a word on it, kept once: what AwaitFrame and Park() take.
 enum class PlaceId : std::uint32_t { kNone = 0 };
 /// `text` and the names in `place`: string literals, or texts that outlive the process's use.
@@ -63,6 +77,9 @@ struct AwaitFrame {
 /// `task` is in this state, or waits for this, from now on; `chain`, innermost first, has to
 /// stay readable until the task runs again. The same place again keeps its age.
 void Park(TaskId task, PlaceId place, const AwaitFrame* chain = nullptr);
+
+/// Whom `task` works for from its next piece on; where it is current now, at once.
+void SetConnection(TaskId task, ConnectionId connection);
 
 /// While it lives, it is this thread's current task: what the thread allocates is charged to
 /// it, to its connection, and to the labels around it. Nests; the task around it is its parent.

@@ -18,7 +18,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 4;
+inline constexpr std::uint32_t kCoreAbi = 6;
 
 struct HookDescription {
   bool active;
@@ -124,10 +124,12 @@ struct StackView {
 struct RegistryApi {
   std::uint32_t (*open_connection)(int fd, bool outbound, std::uintptr_t caller);
   void (*end_connection)(std::uint32_t id);
+  void (*set_connection_descriptor)(std::uint32_t id, int fd);
   void (*set_connection_state)(std::uint32_t id, const char* state);
   void (*set_connection_queued_bytes)(std::uint32_t id, std::uint64_t bytes);
   std::uint32_t (*begin_task)(const Registry::TaskStart& start);
   void (*end_task)(std::uint32_t id);
+  void (*set_task_connection)(std::uint32_t id, std::uint32_t connection);
   std::uint32_t (*intern_place)(const Place& place);
   Place (*place)(std::uint32_t id);
   void (*park_task)(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain);

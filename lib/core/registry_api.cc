@@ -28,6 +28,10 @@ void EndConnection(std::uint32_t id) {
   descriptors.Unbind(id);
   registry.EndConnection(id);
 }
+void SetConnectionDescriptor(std::uint32_t id, int fd) {
+  registry.SetDescriptor(id, fd);
+  descriptors.Bind(fd, id);  // ends what a wrapped connect() has seen of it
+}
 
 void SetConnectionState(std::uint32_t id, const char* state) {
   ConnectionRecord* record = registry.connections.Open(id);
@@ -46,6 +50,9 @@ std::uint32_t BeginTask(const Registry::TaskStart& start) {
   return registry.BeginTask(start, &heap_sampler.stacks());
 }
 void EndTask(std::uint32_t id) { registry.EndTask(id); }
+void SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
+  registry.SetTaskConnection(id, connection);
+}
 std::uint32_t InternPlace(const Place& place) { return registry.places.Intern(place); }
 Place PlaceOf(std::uint32_t id) { return registry.places.Get(id); }
 void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
@@ -134,7 +141,7 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
     view.ended = record.head.phase.load(kRelaxed) == Phase::kEnded;
     view.is_scope = record.is_scope.load(kRelaxed);
     view.runs = record.runs.load(std::memory_order_acquire);
-    view.running = view.runs % 2 != 0;
+    view.running = RunsOf::IsRunning(view.runs);
     view.made_id = record.made.load(kRelaxed);
     view.parked_id = record.parked.load(kRelaxed);
     view.chain = record.chain.load(std::memory_order_acquire);
@@ -180,10 +187,12 @@ extern const ThreadApi thread_api = {
 extern const RegistryApi registry_api = {
     .open_connection = &OpenConnection,
     .end_connection = &EndConnection,
+    .set_connection_descriptor = &SetConnectionDescriptor,
     .set_connection_state = &SetConnectionState,
     .set_connection_queued_bytes = &SetConnectionQueuedBytes,
     .begin_task = &BeginTask,
     .end_task = &EndTask,
+    .set_task_connection = &SetTaskConnection,
     .intern_place = &InternPlace,
     .place = &PlaceOf,
     .park_task = &ParkTask,

@@ -17,11 +17,12 @@
 namespace heldby {
 namespace {
 
-bool IsAllocationPlumbing(const Function& function) {
+// Of an allocation, or of heldby/asio.h, which is inlined into what opens a connection.
+bool IsPlumbing(const Function& function) {
   const std::string name = SimplifyFunctionName(function.name);
   return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
          absl::StartsWith(name, "libstdc++.so") || absl::StartsWith(name, "tcmalloc::") ||
-         absl::StartsWith(name, "MallocHook::") ||
+         absl::StartsWith(name, "MallocHook::") || absl::StartsWith(name, "heldby::asio::") ||
          std::find(std::begin(kAllocationEntries), std::end(kAllocationEntries), name) !=
              std::end(kAllocationEntries);
 }
@@ -32,7 +33,7 @@ class Trimmer {
       : profile_(profile), lines_cut_(profile.locations.size(), 0) {
     plumbing_.reserve(profile.functions.size());
     for (const Function& function : profile.functions) {
-      plumbing_.push_back(IsAllocationPlumbing(function));
+      plumbing_.push_back(IsPlumbing(function));
     }
   }
 

@@ -7,9 +7,11 @@
 #include "collect/holders.h"
 #include "heldby/connection.h"
 #include "heldby/labels.h"
+#include "heldby/propagate.h"
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
 #include "heldby/task.h"
+#include "profile/trim.h"
 #include "runtime/core_access.h"
 
 namespace heldby {
@@ -53,6 +55,12 @@ Connection& Connection::operator=(Connection&& other) noexcept {
   return *this;
 }
 
+void Connection::SetDescriptor(int fd) {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_connection_descriptor(static_cast<std::uint32_t>(id_), fd);
+  }
+}
+
 void Connection::SetState(const char* state) {
   if (const core::RegistryApi* registry = Registry()) {
     registry->set_connection_state(static_cast<std::uint32_t>(id_), state);
@@ -92,6 +100,13 @@ void Park(TaskId task, PlaceId place, const AwaitFrame* chain) {
   if (const core::RegistryApi* registry = Registry()) {
     registry->park_task(static_cast<std::uint32_t>(task), static_cast<std::uint32_t>(place),
                         reinterpret_cast<const core::AwaitFrame*>(chain));
+  }
+}
+
+void SetConnection(TaskId task, ConnectionId connection) {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_task_connection(static_cast<std::uint32_t>(task),
+                                  static_cast<std::uint32_t>(connection));
   }
 }
 
@@ -172,15 +187,26 @@ AsyncTask::Piece::~Piece() {
   }
 }
 
+Holder::Holder() : ids_{} {
+  if (const core::RegistryApi* registry = Registry()) Keep(registry->holder(), ids_);
+}
+
+Holder::Scope::Scope(const Holder& holder) : before_{} {
+  if (const core::RegistryApi* registry = Registry()) {
+    Keep(registry->set_holder({holder.ids_[0], holder.ids_[1], holder.ids_[2]}), before_);
+  }
+}
+
+Holder::Scope::~Scope() {
+  if (const core::RegistryApi* registry = Registry()) {
+    registry->set_holder({before_[0], before_[1], before_[2]});
+  }
+}
+
 std::function<void()> Propagate(std::function<void()> function) {
-  const core::RegistryApi* registry = Registry();
-  if (registry == nullptr) return function;
-  return [registry, holder = registry->holder(), function = std::move(function)] {
-    struct Restore {
-      const core::RegistryApi* registry;
-      core::Holder before;
-      ~Restore() { registry->set_holder(before); }
-    } restore{registry, registry->set_holder(holder)};
+  if (Registry() == nullptr) return function;
+  return [holder = Holder(), function = std::move(function)] {
+    const Holder::Scope scope(holder);
     function();
   };
 }
@@ -223,6 +249,7 @@ Result<Profile> SnapshotConnectionProfile(const HolderLabels& labels) {
   return Snapshot<Profile>([&labels](const core::RegistryApi&) {
     Profile profile = collect::CollectConnectionProfile(*runtime::Core(), labels);
     SymbolizeProfile(&profile);
+    TrimAllocationFrames(&profile);
     return profile;
   });
 }

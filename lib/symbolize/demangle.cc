@@ -19,6 +19,20 @@ void DropCloneSuffix(std::string* name) {
   }
 }
 
+// g++ keeps a coroutine's code in a function of the frame: `f(f(int)::_Z1fi.Frame*)` where the
+// program has written `f(int)`.
+void NameCoroutine(std::string* name) {
+  if (!name->ends_with(".Frame*)")) return;
+  const std::size_t end = name->rfind("::_Z");
+  if (end == std::string::npos) return;
+  for (std::size_t at = name->find('('); at < end; at = name->find('(', at + 1)) {
+    if (at > 0 && name->compare(at + 1, at, *name, 0, at) == 0) {
+      *name = name->substr(at + 1, end - at - 1);
+      return;
+    }
+  }
+}
+
 }  // namespace
 
 // Both ends are kept: a method of a class with a long template argument has its own name last.
@@ -46,6 +60,7 @@ std::string Demangle(const std::string& name) {
       abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status), &std::free);
   std::string readable = status == 0 && text != nullptr ? text.get() : name;
   DropCloneSuffix(&readable);
+  NameCoroutine(&readable);
   return CapName(std::move(readable));
 }
 

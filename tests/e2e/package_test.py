@@ -37,7 +37,8 @@ def test_the_core_needs_libc_alone(lab):
 
 def test_the_server_library_shows_the_public_names_alone(lab):
     headers = f"{lab.source}/include/heldby"
-    public = "".join(open(os.path.join(headers, name), encoding="utf-8").read() for name in os.listdir(headers))
+    public = "".join(open(os.path.join(headers, name), encoding="utf-8").read()
+                     for name in os.listdir(headers) if name.endswith(".h"))
     for symbol in exports(lab, "libheldby-server.so"):
         if symbol in ("heldby_face_listen", "heldby_face_dump"):
             continue
@@ -55,6 +56,11 @@ def serves_a_profile(lab, program):
     check(process.wait().status == 0, f"{program}: {process.err()}")
 
 
+def sees_its_coroutine(lab, program):
+    done = lab.run([program])
+    check((done.status, done.out) == (0, "seen\n"), f"{program}: {done.status}\n{done.out}{done.err}")
+
+
 def build_consumer(lab, name, build, *arguments):
     lab.run_ok([need("cmake"), "-S", f"{lab.source}/tests/consumer/{name}", "-B", build, "-G", "Ninja",
                 *arguments])
@@ -67,6 +73,7 @@ def test_find_package_gives_a_service_its_endpoint(lab):
     lab.run_ok([need("cmake"), "--install", lab.build, "--prefix", prefix])
     build = build_consumer(lab, "find_package", lab.path("build"), f"-DCMAKE_PREFIX_PATH={prefix}")
     serves_a_profile(lab, f"{build}/service")
+    sees_its_coroutine(lab, f"{build}/asio_service")
     counted = lab.run([f"{build}/service_static_core"])
     check(counted.status == 0, f"a service with heldby::core_static: {counted.status}\n{counted.out}{counted.err}")
 
@@ -85,6 +92,7 @@ def test_add_subdirectory_gives_a_service_its_endpoint(lab):
     build = build_consumer(lab, "add_subdirectory", os.path.join(lab.build, "tests", "add_subdirectory"),
                            f"-DHELDBY_SOURCE_DIR={lab.source}", "-DCMAKE_CXX_FLAGS=-O0")
     serves_a_profile(lab, f"{build}/service")
+    sees_its_coroutine(lab, f"{build}/asio_service")
 
 
 if __name__ == "__main__":

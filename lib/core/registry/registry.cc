@@ -101,6 +101,13 @@ void Registry::EndConnection(std::uint32_t id) {
   connections.End(id);
 }
 
+void Registry::SetDescriptor(std::uint32_t id, int fd) {
+  ConnectionRecord* record = connections.Open(id);
+  if (record == nullptr) return;
+  record->cookie.store(SocketCookie(fd), kRelaxed);
+  record->fd.store(fd, kRelaxed);
+}
+
 void Registry::RememberPeer(std::uint32_t id) {
   ConnectionRecord* record = connections.Open(id);
   if (record != nullptr) AskPeer(record);
@@ -154,11 +161,18 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
   });
 }
 
+void Registry::SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
+  TaskRecord* record = tasks.Open(id);
+  if (record == nullptr) return;
+  record->connection.store(connection, std::memory_order_relaxed);
+  if (thread_slot.holder.task == id) thread_slot.holder.connection = connection;
+}
+
 Holder Registry::EnterTask(std::uint32_t id) {
   threads.ListSelf();
   const Holder before = thread_slot.holder;
   if (TaskRecord* record = tasks.Open(id)) {
-    record->runs.fetch_add(1, std::memory_order_acq_rel);
+    record->runs.fetch_add(RunsOf::kComes, std::memory_order_acq_rel);
     thread_slot.holder = {record->connection.load(std::memory_order_relaxed), id,
                           record->labels.load(std::memory_order_relaxed)};
   }
@@ -168,7 +182,7 @@ Holder Registry::EnterTask(std::uint32_t id) {
 void Registry::LeaveTask(std::uint32_t id, const Holder& before) {
   thread_slot.holder = before;
   if (TaskRecord* record = tasks.Open(id)) {
-    record->runs.fetch_add(1, std::memory_order_acq_rel);
+    record->runs.fetch_sub(RunsOf::kLeaves, std::memory_order_acq_rel);
   }
 }
 

@@ -72,10 +72,19 @@ struct TaskRecord {
   std::atomic<std::uint32_t> parent;
   std::atomic<std::uint32_t> connection;
   std::atomic<std::uint32_t> labels;
-  std::atomic<std::uint32_t> runs;  // how often it came to a thread; odd: it is on one
+  std::atomic<std::uint32_t> runs;  // see RunsOf
   std::atomic<bool> is_scope;       // on one thread from its beginning to its end
 };
 static_assert(sizeof(TaskRecord) <= 96);
+
+/// TaskRecord::runs. A coroutine may come to its next thread before the one that started its
+/// operation has left it, so what is counted is threads; the rest of the word only grows, and
+/// tells a reader of the chain that the task ran meanwhile.
+struct RunsOf {
+  static constexpr std::uint32_t kComes = (1u << 12) + 1;
+  static constexpr std::uint32_t kLeaves = 1;
+  static constexpr bool IsRunning(std::uint32_t runs) { return runs % (1u << 12) != 0; }
+};
 
 /// SO_COOKIE: what tells a socket from every other. 0: not a socket. errno kept.
 std::uint64_t SocketCookie(int fd);
@@ -88,6 +97,8 @@ class Registry {
   std::uint32_t OpenConnection(int fd, bool outbound, bool implicit, std::uintptr_t caller,
                                StackTable* stacks);
   void EndConnection(std::uint32_t id);
+  /// One that was opened before its descriptor was known.
+  void SetDescriptor(std::uint32_t id, int fd);
   /// An implicit connection becomes the program's own, opened by `caller`. False: it is not
   /// open, or was taken over already.
   bool TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_t caller,
@@ -105,6 +116,8 @@ class Registry {
   /// current here. 0: the table is full.
   std::uint32_t BeginTask(const TaskStart& start, StackTable* stacks);
   void EndTask(std::uint32_t id) { tasks.End(id); }
+  /// Whom it works for from now on; on this thread at once, where it is the current task.
+  void SetTaskConnection(std::uint32_t id, std::uint32_t connection);
 
   /// The task is on this thread until LeaveTask, which has the holder that is returned here
   /// back.

@@ -336,10 +336,20 @@ TEST(RegistryTest, ATaskComesToThreadsInPiecesAndBringsWhatItInherited) {
   EXPECT_EQ(thread_slot.holder.connection, 11u);
   EXPECT_EQ(thread_slot.holder.task, task);
   EXPECT_EQ(thread_slot.holder.labels, 13u);
-  EXPECT_EQ(mine->tasks.Get(task).runs.load(), 1u);
+  const auto runs = [&] { return mine->tasks.Get(task).runs.load(); };
+  const std::uint32_t first = runs();
+  EXPECT_TRUE(RunsOf::IsRunning(first));
   mine->LeaveTask(task, before);
   EXPECT_EQ(thread_slot.holder.task, 22u);
-  EXPECT_EQ(mine->tasks.Get(task).runs.load(), 2u);
+  EXPECT_FALSE(RunsOf::IsRunning(runs()));
+  // One thread starts an operation; another completes it before the first has left.
+  const Holder outer = mine->EnterTask(task);
+  const Holder inner = mine->EnterTask(task);
+  mine->LeaveTask(task, inner);
+  EXPECT_TRUE(RunsOf::IsRunning(runs())) << "it is still on one of the two";
+  mine->LeaveTask(task, outer);
+  EXPECT_FALSE(RunsOf::IsRunning(runs()));
+  EXPECT_GT(runs(), first) << "a reader is told that it ran meanwhile";
   EXPECT_EQ(mine->tasks.Get(task).parent.load(), 12u);
 
   mine->EndTask(task);

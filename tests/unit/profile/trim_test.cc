@@ -76,6 +76,16 @@ TEST(TrimAllocationFrames, AStackBeginsWithTheCodeThatAskedForMemory) {
   EXPECT_EQ(StackOf(profile, 0), (Stack{{"File::ReadWhole()"}, {"main"}}));
 }
 
+TEST(TrimAllocationFrames, OurIntegrationHeadersAreNotTheProgram) {
+  Heap heap;
+  heap.Add(
+      {{"heldby::asio::detail::SocketLink::Open(int, heldby::Direction)",
+        "auto heldby::asio::tracked<Stream>::connect<Endpoint>(Endpoint const&)", "Dial()"},
+       {"main"}},
+      1);
+  EXPECT_EQ(StackOf(heap.Trimmed(), 0), (Stack{{"Dial()"}, {"main"}}));
+}
+
 TEST(TrimAllocationFrames, AHostsOwnAllocatorStays) {
   Heap heap;
   heap.Add({{"malloc"},

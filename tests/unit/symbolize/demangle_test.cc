@@ -37,5 +37,19 @@ TEST(Demangle, CloneSuffixesAreDropped) {
   EXPECT_EQ(Demangle("helper.constprop.0"), "helper");
 }
 
+// As g++ 12 names what co_await resumes: a function, a template, a lambda.
+TEST(Demangle, ACoroutineIsCalledAsItsFunction) {
+  EXPECT_EQ(Demangle("_ZN1a4LoopEPZNS_4LoopEiE18_ZN1a4LoopEi.Frame.actor"), "a::Loop(int)");
+  EXPECT_EQ(Demangle("_ZN1a4LoopEPZNS_4LoopEiE18_ZN1a4LoopEi.Frame.destroy"), "a::Loop(int)");
+  EXPECT_EQ(Demangle("_ZN1a2OfEPZNS_2OfIdEENS_1TET_E26_ZN1a2OfIdEENS_1TET_.Frame.actor"),
+            "a::Of<double>(double)");
+  EXPECT_EQ(Demangle("_ZN1a1SclEPZNKS0_clEiE18_ZNK1a1SclEi.Frame.actor"),
+            "a::S::operator()(int) const");
+  EXPECT_EQ(Demangle("_ZZN1a3UseEvENUliE_clEPZZNS_3UseEvENKS0_clEiE30_ZZN1a3UseEvENKUliE_clEi"
+                     ".Frame.actor"),
+            "a::Use()::{lambda(int)#1}::operator()(int) const");
+  EXPECT_EQ(Demangle("_Z1fv"), "f()");
+}
+
 }  // namespace
 }  // namespace heldby::symbolize
