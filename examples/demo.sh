@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # demo.sh BUILD: the slow-reader leak, seen from outside with curl and go tool pprof; then its fix;
-# then the same leak in a program that was built without heldby. Each figure shown is checked, and
-# the demo fails if one is not what the text beside it says. Some seconds; needs 1 GB of memory.
+# then the same leak in a program that was built without heldby; then a client that forgets to close
+# response bodies. Each figure shown is checked, and the demo fails if one is not what the text beside
+# it says. Some seconds; needs 1 GB of memory.
 set -euo pipefail
 
 build="${1:?usage: examples/demo.sh BUILD (for example build/release)}"
 build="$(cd "$build" && pwd)"
+readonly calls=200
 readonly file_mb=200 clients=3   # MB are 2^20 bytes throughout, as in go tool pprof
 readonly held_mb=$((file_mb * clients))
 
@@ -59,7 +61,7 @@ start() {
   local log="$1"
   shift
   : >"$log"
-  "$@" >"$log" 2>&1 9>&- &
+  "$@" >"$log" 2>&1 <&9 9>&- &
   pid=$!
   running+=("$pid")
 }
@@ -198,9 +200,61 @@ leak_in_a_program_that_knows_nothing() {
 
   text "" "The same question, the same answer:"
   show_leak "$url/debug/pprof/heap" "$server"
-  text "" "Again $held_mb MB held by File::ReadWhole, in a program that has no line of heldby in it."
+  text "" "Again $held_mb MB held by File::ReadWhole, in a program that has no line of heldby in it." \
+    "" "And again the clients, since accept and read are watched there (implicit: nobody told us):"
+  until_true 20 "all clients to be called stopped" all_named "$url/debug/connections"
+  report="$(curl -sS --fail "$url/debug/connections")"
+  show "curl $url/debug/connections" < <(sed -n '/^held_bytes/,$p' <<<"$report" | cut -c 1-100)
   stop "$stuck" "$server"
 }
+
+bodies_that_nobody_closes() {
+  heading "The other classic: $calls HTTP calls whose response bodies nobody closes"
+  start "$work/client.log" "$build/bin/leaky_client" --calls=$calls --mode=leak \
+    --listen=127.0.0.1:0 --seconds=120
+  local client=$pid url report count
+  until_true 60 "the client's calls" says "$calls healthy" "$work/client.log"
+  url="$(sed -n 's|.*\(http://[^ ]*/debug/pprof/\).*|\1|p' "$work/client.log")"
+  sed 's/^/   | /' "$work/client.log"
+
+  text "" "What is the program doing? Go's client shows 200 readLoop and 200 writeLoop here:"
+  until_true 20 "the loops to wait" loops_wait "$url"
+  report="$(top "${url}goroutine")"
+  show "go tool pprof -top ${url}goroutine" < <(grep -E 'flat%|[a-z]Loop' <<<"$report" | head -n 3)
+  for loop in ReadLoop WriteLoop; do
+    count="$(awk -v loop="::$loop" 'index($0, loop) { print $4; exit }' <<<"$report")"
+    expect "the number of $loop" "$count" $calls $calls
+  done
+
+  text "" "Who left them? In Go no stack has that line; here each connection knows who opened it:"
+  report="$(top "${url}connections")"
+  count="$(awk '/CheckHealth/ { print $4; exit }' <<<"$report")"
+  expect "the connections opened under CheckHealth" "$count" $calls $calls
+  show "go tool pprof -top ${url}connections" < <(grep -E 'flat%|CheckHealth' <<<"$report")
+  text "" "One of them, and since when it waits:"
+  report="$(curl -sS --fail "${url}goroutine?debug=2")"
+  report="$(awk '/^goroutine .*read loop/ { on = 1 } on; /^$/ && on { exit }' <<<"$report")"
+  grep -q '^created by' <<<"$report" || fail "debug=2 does not say who created the read loop"
+  show "curl ${url}goroutine?debug=2" < <(cut -c 1-130 <<<"$report")
+  stop "$client"
+
+  text "" "The fix: the same calls, and each body is closed (--mode=fixed)"
+  start "$work/fixed.log" "$build/bin/leaky_client" --calls=$calls --mode=fixed \
+    --listen=127.0.0.1:0 --seconds=120
+  client=$pid
+  until_true 60 "the client's calls" says "$calls healthy" "$work/fixed.log"
+  url="$(sed -n 's|.*\(http://[^ ]*/debug/pprof/\).*|\1|p' "$work/fixed.log")"
+  until_true 20 "connections are left" none_left "$url"
+  report="$(curl -sS --fail "${url}connections?debug=1")"
+  show "curl ${url}connections?debug=1" < <(head -n 1 <<<"$report")
+  stop "$client"
+}
+loops_wait() {
+  local waiting
+  waiting="$(curl -sS --fail "$1goroutine?debug=2" | grep -Ec '^goroutine .*chan receive.*(read|write) loop')"
+  [[ "$waiting" -eq $((2 * calls)) ]]
+}
+none_left() { curl -sS --fail "$1connections?debug=1" | grep -qx 'connections profile: total 0'; }
 
 [[ -x "$build/bin/download_server" ]] || fail "$build/bin/download_server is missing: run ./dev build"
 command -v go >/dev/null || fail "go is missing: run ./dev demo, or install golang-go"
@@ -216,4 +270,5 @@ head -c $((file_mb * 1024 * 1024)) /dev/zero >"$work/file"
 leak_in_a_linked_server
 fix_beside_it
 leak_in_a_program_that_knows_nothing
+bodies_that_nobody_closes
 text "" "Every figure above was checked against the truth. Next: README.md, docs/."

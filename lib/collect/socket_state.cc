@@ -55,7 +55,6 @@ void ReadTcp(int fd, SocketState* state) {
   state->is_tcp = true;
   state->tcp_state = info.tcpi_state;
   state->notsent_bytes = info.tcpi_notsent_bytes;
-  state->peer_window_bytes = info.tcpi_snd_wnd;
   state->unacked_segments = info.tcpi_unacked;
   state->backoff = info.tcpi_backoff;
   state->retransmits = info.tcpi_retransmits;
@@ -132,8 +131,7 @@ SocketVerdict Judge(const SocketState& socket) {
                          " with ", socket.unsent_bytes, " bytes unacknowledged"),
             acknowledged_ms};
   }
-  if (socket.notsent_bytes > 0 &&
-      (sent_ms >= kStalledMs || (socket.backoff > 0 && socket.peer_window_bytes == 0))) {
+  if (socket.notsent_bytes > 0 && sent_ms >= kStalledMs) {
     return {absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
                          socket.unsent_bytes, " bytes unsent"),
             sent_ms};

@@ -20,7 +20,6 @@ struct SocketState {
   std::uint64_t unsent_bytes = 0;   // SIOCOUTQ: for TCP what the peer has not acknowledged
   std::uint64_t notsent_bytes = 0;  // of those, what has not even been sent: TCP only
   std::uint64_t unread_bytes = 0;
-  std::uint32_t peer_window_bytes = 0;
   std::uint32_t unacked_segments = 0;
   std::uint32_t backoff = 0;
   std::uint32_t retransmits = 0;
