@@ -1,6 +1,5 @@
 #include "heldby/symbolize.h"
 
-
 #include <atomic>
 #include <exception>
 #include <memory>
