@@ -374,6 +374,20 @@ TEST(RegistryTest, OneTaskInSoManyHasTheStackThatMadeIt) {
   EXPECT_EQ(with_stack, 10);
 }
 
+TEST(RegistryTest, TenMillionThatCameAndWentLeaveNothingBehind) {
+  auto mine = std::make_unique<Registry>();
+  auto stacks = std::make_unique<StackTable>();
+  for (int i = 0; i < 10'000'000; ++i) mine->EndTask(mine->BeginTask({}, stacks.get()));
+  for (int i = 0; i < 100'000; ++i) mine->EndConnection(OpenOne(mine.get(), stacks.get()));
+  EXPECT_EQ(mine->tasks.used_bytes(), sizeof(TaskRecord)) << "one slot, again and again";
+  EXPECT_EQ(mine->connections.used_bytes(), sizeof(ConnectionRecord));
+  EXPECT_EQ(mine->tasks.dropped() + mine->connections.dropped(), 0u);
+  int left = 0;
+  mine->tasks.ForEach([&](std::uint32_t, TaskRecord&) { ++left; });
+  mine->connections.ForEach([&](std::uint32_t, ConnectionRecord&) { ++left; });
+  EXPECT_EQ(left, 0);
+}
+
 TEST(RegistryTest, AChildBeginsWithoutConnectionsTasksAndHolder) {
   auto mine = std::make_unique<Registry>();
   auto stacks = std::make_unique<StackTable>();
