@@ -157,6 +157,41 @@ def check_stuck_peer_is_named(lab, pids, ports):
     return found
 
 
+CALLS = 200
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def test_who_forgot_to_close_is_named_in_a_client_that_nobody_rebuilt(lab):
+    server = socket.create_server(("127.0.0.1", 0), backlog=CALLS)
+    accepted = []
+
+    def answer():
+        for _ in range(CALLS):
+            accepted.append(server.accept()[0])
+            accepted[-1].recv(1000)
+            accepted[-1].sendall(ANSWER)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    program = lab.compile("forgetful_client.cc", "forgetful_client")
+    client = lab.start([program, str(server.getsockname()[1]), str(CALLS)], stdin=subprocess.PIPE,
+                       env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0"))
+    client.wait_for(f"{CALLS} healthy")
+    address = lab.served_address(client.pid)
+    top = lab.top(f"{address}/debug/pprof/connections")
+    check(top.cum_of(r"CheckHealth") == CALLS, f"who forgot to close is not named:\n{top.text}")
+    rows = connections(lab, address)
+    check(len(rows) == CALLS, f"{len(rows)} connections")
+    for row in rows:
+        check(row["direction"] == "out" and row["attribution"] == "implicit", row)
+        check(row["unread_bytes"] > 0 and port_of(row) == server.getsockname()[1], row)
+    client.popen.stdin.close()
+    check(client.wait().status == 0, client.err())
+    thread.join(20)
+    for each in [*accepted, server]:
+        each.close()
+
+
 def test_nginx_names_a_peer_that_never_reads_with_its_kernel_queue(lab):
     os.mkdir(lab.path("www"))
     os.chmod(lab.tmp, 0o755)
