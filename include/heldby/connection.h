@@ -23,7 +23,7 @@ namespace heldby {
 
 enum class Direction { kInbound, kOutbound };
 
-/// Names one connection for as long as the process lives; 0 names none.
+/// Names one connection, as long as it is there and for some thousands after; 0 names none.
 enum class ConnectionId : std::uint32_t { kNone = 0 };
 
 /// From now until its destruction the connection is in the registry, with the stack that made

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <coroutine>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -42,14 +43,16 @@ class TracedPromise {
   ~TracedPromise() {
     // Destroyed while it waits, outermost first or innermost first: nobody may follow it.
     if (root_ != nullptr && !root_->piece) Park(root_->task.id(), PlaceId::kNone);
+    if (is_outermost_) EndTask();
   }
 
   /// This coroutine and all that it awaits are a task from here to its end, for whom the
   /// caller works, called `name` or else after the function that this call stands in. REQUIRES:
   /// it has not begun.
   void BeginTask(const TaskName& name = TaskName::OfCaller()) {
-    root_ = &own_.emplace(AsyncTask(name.text, {}, name.place));
-    own_->task.SetState("queued", name.place);
+    root_ = std::make_shared<Root>(AsyncTask(name.text, {}, name.place));
+    is_outermost_ = true;
+    root_->task.SetState("queued", name.place);
   }
   /// It runs for `awaiter`, which goes on after it.
   void AwaitedBy(TracedPromise& awaiter) {
@@ -108,14 +111,19 @@ class TracedPromise {
     Park(root_->task.id(), place, &frame_);
     root_->piece.reset();
   }
+  void EndTask() {
+    root_->piece.reset();
+    root_->task.End();
+  }
   void Finish() {
+    if (std::exchange(is_outermost_, false)) EndTask();
     root_ = nullptr;  // if it is the awaiter's, that goes on
-    own_.reset();
   }
 
   AwaitFrame frame_;
-  Root* root_ = nullptr;
-  std::optional<Root> own_;
+  // Shared: those that are awaited may be destroyed after the one that awaits them.
+  std::shared_ptr<Root> root_;
+  bool is_outermost_ = false;
 };
 
 /// Any awaiter, seen when its coroutine suspends and when it goes on. Awaiter may be a

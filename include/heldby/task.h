@@ -23,7 +23,7 @@
 
 namespace heldby {
 
-/// Names one task for as long as the process lives; 0 names none.
+/// Names one task, as long as it is there and for some thousand tasks after; 0 names none.
 enum class TaskId : std::uint32_t { kNone = 0 };
 
 struct TaskOptions {

@@ -67,13 +67,19 @@ COLD std::uint32_t OnConnect(int fd, std::uintptr_t caller) {
   return descriptors.Open(fd, /*outbound=*/true, caller, &heap_sampler.stacks());
 }
 
-bool IsUnderWayOrDone(int error) {
-  return error == EINPROGRESS || error == EALREADY || error == EISCONN || error == EINTR;
+// Of a socket that was none of ours before, everything but "under way"; a connection that was
+// known ends only by what the network says of it, not by a call that was wrong.
+bool EndsConnection(int error, bool was_known) {
+  if (!was_known) {
+    return error != EINPROGRESS && error != EALREADY && error != EISCONN && error != EINTR;
+  }
+  return error == ECONNREFUSED || error == ECONNRESET || error == ETIMEDOUT ||
+         error == EHOSTUNREACH || error == ENETUNREACH;
 }
 
-COLD void OnConnectFailed(int fd, std::uint32_t id) {
+COLD void OnConnectFailed(int fd, std::uint32_t id, bool was_known) {
   const KeepErrno keep;
-  if (!IsUnderWayOrDone(errno)) descriptors.Close(fd, id);
+  if (EndsConnection(errno, was_known)) descriptors.Close(fd, id);
 }
 
 COLD void OnSocketpair(const int* ends, std::uintptr_t caller) {
@@ -189,9 +195,10 @@ HELDBY_HOOK int accept4(int fd, sockaddr* __restrict peer, socklen_t* __restrict
 HELDBY_HOOK int connect(int fd, const sockaddr* peer, socklen_t size) {
   if (!Watching()) return HELDBY_NEXT(connect)(fd, peer, size);
   // Before the real call, which may hang: that is when one wants to see it.
+  const std::uint32_t known = descriptors.Look(fd);
   const std::uint32_t id = OnConnect(fd, CALLER);
   const int result = HELDBY_NEXT(connect)(fd, peer, size);
-  if (id != 0 && result != 0) OnConnectFailed(fd, id);
+  if (id != 0 && result != 0) OnConnectFailed(fd, id, id == known);
   // The kernel has read the address; this one dissolves what there was.
   if (id != 0 && result == 0 && peer->sa_family == AF_UNSPEC) descriptors.Close(fd, id);
   return result;

@@ -75,7 +75,7 @@ void Descriptors::Enter(int fd, std::uint32_t id) {
 }
 
 void Descriptors::Bind(int fd, std::uint32_t id) {
-  if (!watching() || id == 0 || fd < 0 || fd >= kCount) return;
+  if (!watching() || id == 0 || fd < 0 || fd >= kCount || !Ours()) return;
   ConnectionRecord& record = registry_->connections.Get(id);
   if (record.cookie.load(kRelaxed) == 0) return;  // not a socket
   record.descriptors.store(Counted(id, 1), std::memory_order_release);
@@ -84,8 +84,8 @@ void Descriptors::Bind(int fd, std::uint32_t id) {
 
 std::uint32_t Descriptors::Open(int fd, bool outbound, std::uintptr_t caller,
                                 StackTable* stacks) {
-  // In a vfork child, too: what that opens is not here, and will be found out.
-  if (!watching() || fd < 0 || !IsStream(fd)) return 0;
+  // What a vfork child opens is not here, and its numbers mean other sockets here.
+  if (!watching() || fd < 0 || !Ours() || !IsStream(fd)) return 0;
   if (fd >= kCount) {
     dropped_.fetch_add(1, kRelaxed);
     return 0;
@@ -166,7 +166,9 @@ void Descriptors::Drop(int fd, std::uint32_t id) {
     }
     return;
   }
-  // A duplicate stays. The reference keeps the record from becoming another's meanwhile.
+  // A duplicate stays, or this was one: then there is nothing to look for.
+  if (record.fd.load(kRelaxed) != fd) return;
+  // The reference keeps the record from becoming another's meanwhile.
   if (!registry_->connections.Ref(id)) return;
   std::int32_t was = fd;
   const int another = Another(id, 0);

@@ -2,7 +2,7 @@
 //
 // A fixed array, reserved as address space and used from its beginning; a free list of slots
 // that were used before. An id is a slot and, in the bits above, a generation: it names one
-// record for ever, and is 0 for none.
+// record until its slot has been used 2^(32 - kSlotBits) - 1 times more, and is 0 for none.
 //
 //   kFree --Make--> kOpen --End--> kEnded --last reference--> kFree
 //

@@ -171,28 +171,27 @@ void Registry::SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
 Holder Registry::EnterTask(std::uint32_t id) {
   threads.ListSelf();
   const Holder before = thread_slot.holder;
-  if (TaskRecord* record = tasks.Open(id)) {
-    record->runs.fetch_add(RunsOf::kComes, std::memory_order_acq_rel);
-    thread_slot.holder = {record->connection.load(std::memory_order_relaxed), id,
-                          record->labels.load(std::memory_order_relaxed)};
-  }
+  WithOpenTask(id, [id](TaskRecord& record) {
+    record.runs.fetch_add(RunsOf::kComes, std::memory_order_acq_rel);
+    thread_slot.holder = {record.connection.load(kRelaxed), id, record.labels.load(kRelaxed)};
+  });
   return before;
 }
 
 void Registry::LeaveTask(std::uint32_t id, const Holder& before) {
   thread_slot.holder = before;
-  if (TaskRecord* record = tasks.Open(id)) {
-    record->runs.fetch_sub(RunsOf::kLeaves, std::memory_order_acq_rel);
-  }
+  WithOpenTask(id, [](TaskRecord& record) {
+    record.runs.fetch_sub(RunsOf::kLeaves, std::memory_order_acq_rel);
+  });
 }
 
 void Registry::ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
-  TaskRecord* record = tasks.Open(id);
-  if (record == nullptr) return;
-  record->chain.store(chain, std::memory_order_release);
-  if (record->parked.load(std::memory_order_relaxed) == place) return;
-  record->parked_since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
-  record->parked.store(place, std::memory_order_relaxed);
+  WithOpenTask(id, [place, chain](TaskRecord& record) {
+    record.chain.store(chain, std::memory_order_release);
+    if (record.parked.load(kRelaxed) == place) return;
+    record.parked_since_ns.store(CoarseNowNs(), kRelaxed);
+    record.parked.store(place, kRelaxed);
+  });
 }
 
 Holder Registry::HolderOf(const ThreadSlot& slot, bool* guessed) {

@@ -143,6 +143,16 @@ class Registry {
   LabelTable labels;
   PlaceTable places;
   ThreadTable threads;
+
+ private:
+  /// A reference keeps the record meanwhile: the thread that ends the task may be another, and
+  /// the next task would find what was meant for this one.
+  template <typename Change>
+  void WithOpenTask(std::uint32_t id, const Change& change) {
+    if (id == 0 || !tasks.Ref(id)) return;
+    if (TaskRecord* record = tasks.Open(id)) change(*record);
+    tasks.Unref(id);
+  }
 };
 
 /// The one of this process. Constant-initialised.

@@ -21,11 +21,15 @@ constexpr std::uint64_t kGraceNs = 20'000'000;
 // generation with the signal, and takes only a question that is still open. So a late answer
 // changes nothing, and a slot is not reused while somebody writes to it.
 enum Phase : std::uint32_t { kIdle, kOpen, kWriting, kDone };
+// The thread may have little stack left. What the kernel puts there for any handler, 3 KB on
+// machines with wide registers, is not ours to choose; the walk is done on a stack of our own.
+constexpr std::size_t kWalkStackBytes = 16 << 10;
 struct Question {
   std::atomic<std::uint32_t> word{kIdle};
   std::atomic<std::int32_t> tid{0};
   Holder holder{};
   Stack stack;
+  alignas(16) char walk_stack[kWalkStackBytes];
 };
 Question questions[kAtOnce];
 std::atomic<bool> at_work{false};
@@ -50,7 +54,12 @@ void OnSignal(int, siginfo_t* info, void* context) {
       question.tid.load(std::memory_order_relaxed) == syscall(SYS_gettid) &&
       question.word.compare_exchange_strong(open, open - kOpen + kWriting,
                                             std::memory_order_acq_rel)) {
-    CaptureInterrupted(context, &question.stack);
+    CallOnStack(
+        question.walk_stack + kWalkStackBytes,
+        [](void* interrupted, void* stack) {
+          CaptureInterrupted(interrupted, static_cast<Stack*>(stack));
+        },
+        context, &question.stack);
     question.holder = thread_slot.holder;
     question.word.store(open - kOpen + kDone, std::memory_order_release);
   }

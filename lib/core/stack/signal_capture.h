@@ -40,6 +40,9 @@ struct AskedThread {
 /// asked.
 int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns);
 
+/// function(a, b) on another stack, which ends below `top`. In the file of the architecture.
+void CallOnStack(void* top, void (*function)(void*, void*), void* a, void* b);
+
 /// From now on nobody is asked.
 void ForbidCaptureBySignal();
 

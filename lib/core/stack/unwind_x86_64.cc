@@ -18,6 +18,7 @@
 
 #include "core/stack/capture.h"
 #include "core/stack/parked_memory.h"
+#include "core/stack/signal_capture.h"
 #include "core/stack/stack_memory.h"
 #include "core/stack/walker_x86_64.h"
 
@@ -187,6 +188,22 @@ void CaptureParked(const Registers& registers, Stack* stack) {
       },
       &job);
   parked_walks.fetch_sub(1);
+}
+
+// The callee saves rbx, so it is where the old stack is kept. No unwind table describes the
+// step: nothing may be thrown through it, and a walk by a signal in the middle of it ends
+// there.
+void CallOnStack(void* top, void (*function)(void*, void*), void* a, void* b) {
+  asm volatile(
+      "mov %%rsp, %%rbx\n\t"
+      "mov %[top], %%rsp\n\t"
+      "call *%[function]\n\t"
+      "mov %%rbx, %%rsp"
+      : "+D"(a), "+S"(b)
+      : [top] "r"(top), [function] "r"(function)
+      : "rbx", "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "xmm0", "xmm1", "xmm2", "xmm3",
+        "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+        "xmm14", "xmm15", "memory", "cc");
 }
 
 }  // namespace heldby::core
