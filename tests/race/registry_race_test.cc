@@ -146,5 +146,25 @@ TEST(RegistryRace, WhatIsHeldIsExactWhileHoldersComeAndGo) {
   EXPECT_EQ(left, 1) << "the one that is current";
 }
 
+// A piece ends on one thread while another ends the task and begins the next one in its slot.
+TEST(RegistryRace, APieceThatEndsLateLeavesNothingToTheNextTask) {
+  auto registry = std::make_unique<Registry>();
+  auto stacks = std::make_unique<StackTable>();
+  std::atomic<std::uint32_t> shared{registry->BeginTask({}, stacks.get())};
+  OnThreads([&](int t) {
+    for (int i = 0; i < kRounds; ++i) {
+      const std::uint32_t task = shared.load();
+      const Holder before = registry->EnterTask(task);
+      registry->ParkTask(task, 0, nullptr);
+      if (i % 16 == t)
+        registry->EndTask(shared.exchange(registry->BeginTask({}, stacks.get())));
+      registry->LeaveTask(task, before);
+    }
+  });
+  registry->tasks.ForEach([&](std::uint32_t, TaskRecord& record) {
+    EXPECT_FALSE(RunsOf::IsRunning(record.runs.load())) << "nobody is in it";
+  });
+}
+
 }  // namespace
 }  // namespace heldby::core

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -136,6 +137,45 @@ TEST(CaptureBySignal, ManyMoreThreadsThanSlotsAllAnswer) {
   stop = true;
   for (std::thread& thread : threads) thread.join();
   for (const AskedThread& one : asked) EXPECT_EQ(one.answer, Answer::kGiven);
+}
+
+// The walk needs about 2 KB: on the thread's own stack it would not fit into what is left here
+// beside what the kernel puts there for any handler.
+TEST(CaptureBySignal, AThreadWithLittleStackLeftIsWalkedOnAnother) {
+  struct Shared {
+    std::atomic<std::int32_t> tid{0};
+    std::atomic<bool> stop{false};
+  } shared;
+  static constexpr std::size_t kStack = 64 << 10;
+  auto* memory = static_cast<char*>(aligned_alloc(4096, kStack));
+  std::fill(memory, memory + kStack, '\x5a');
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstack(&attributes, memory, kStack);
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(
+                &thread, &attributes,
+                [](void* argument) -> void* {
+                  auto& mine = *static_cast<Shared*>(argument);
+                  mine.tid = Tid();
+                  while (!mine.stop.load(std::memory_order_relaxed)) {
+                  }
+                  return nullptr;
+                },
+                &shared),
+            0);
+  while (shared.tid == 0) std::this_thread::yield();
+  AskedThread asked = Question(shared.tid);
+  CaptureBySignal(&asked, 1, 30 * kSecondNs);
+  EXPECT_EQ(asked.answer, Answer::kGiven);
+  shared.stop = true;
+  pthread_join(thread, nullptr);
+  // How deep the thread's stack was ever used: its own frames, the kernel's, hardly ours.
+  const auto used = static_cast<std::size_t>(
+      memory + kStack -
+      std::find_if(memory, memory + kStack, [](char byte) { return byte != '\x5a'; }));
+  EXPECT_LT(used, 16u << 10);
+  std::free(memory);
 }
 
 TEST(CaptureBySignal, AThreadThatHasEndedIsGone) {

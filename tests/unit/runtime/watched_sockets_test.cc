@@ -231,6 +231,33 @@ TEST(WatchedSockets, AVforkedChildClosesItsCopiesAndNotOurConnections) {
   EXPECT_EQ(Connections(), 2u);
 }
 
+TEST(WatchedSockets, WhatAVforkedChildOpensUnderANumberOfOursEndsNothing) {
+  Tcp pair;
+  const ConnectionId id = InfoOf(pair.ours).id;
+  const Listener other;
+  const sockaddr_in address = other.address();
+  const pid_t child = vfork();  // NOLINT: what is tested
+  if (child == 0) {
+    close(pair.ours);
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);  // the number that has become free
+    connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+    _exit(fd == pair.ours ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(InfoOf(pair.ours).id, id);
+  EXPECT_EQ(Connections(), 2u);
+}
+
+TEST(WatchedSockets, AWrongConnectEndsNoConnectionThatWorks) {
+  Tcp pair;
+  errno = 0;
+  EXPECT_EQ(connect(pair.ours, nullptr, 0), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(Connections(), 2u);
+}
+
 TEST(WatchedSockets, TheEndpointsOwnAreNotAmongThem) {
   auto server = DebugServer::Start({.listen = "127.0.0.1:0"});
   ASSERT_TRUE(server) << server.status().message();
