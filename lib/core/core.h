@@ -136,7 +136,7 @@ struct RegistryApi {
   /// On the calling thread from here to there; `before` is what enter_task() returned.
   Holder (*enter_task)(std::uint32_t id);
   void (*leave_task)(std::uint32_t id, const Holder& before);
-  /// TaskView::runs as it is now, after everything read before the call; odd: it has ended.
+  /// TaskView::runs as it is now, after everything read before the call; 1: it has ended.
   std::uint32_t (*task_runs)(std::uint32_t id);
   Holder (*holder)();
   /// Of the calling thread; returns the one before.

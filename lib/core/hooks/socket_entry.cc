@@ -1,13 +1,12 @@
 // Sockets as the host sees them: calls that make, copy, end and read from descriptors. Each is
-// the real call and a note of what it did, where sockets are watched (core/registry/descriptors
-// .h); where not, the real call alone.
+// the real call and a note of what it did, where sockets are watched (see
+// core/registry/descriptors.h); where not, the real call alone.
 //
-// Promises (every function here)  no lock, no allocation, no user code; result and errno are
-// the
-//          real call's; async-signal-safe where that is; a cancellation point where that is
-//          one, with nothing of ours held while the thread can be cancelled in it. Works before
-//          constructors, after thread teardown, across fork, and changes nothing in a vfork
-//          child.
+// Promises  every function here: no lock, no allocation, no user code; result and errno are the
+//           real call's; async-signal-safe where that is; a cancellation point where that is
+//           one, with nothing of ours held while the thread can be cancelled in it. Works
+//           before constructors, after thread teardown, across fork, and changes nothing in a
+//           vfork child.
 #undef _FORTIFY_SOURCE  // these are the functions, not calls of them
 #include <errno.h>
 #include <fcntl.h>

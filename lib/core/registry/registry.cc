@@ -31,7 +31,7 @@ void AskPeer(ConnectionRecord* record) {
   for (int i = 0; i < 4; ++i) record->peer[i].store(words[i], kRelaxed);
 }
 
-StackId OpenedBy(std::uintptr_t caller, StackTable* stacks) {
+StackId StackFrom(std::uintptr_t caller, StackTable* stacks) {
   Stack stack;
   CaptureStack(caller, &stack);
   return stacks->Intern(stack);
@@ -70,7 +70,7 @@ std::uint64_t SocketCookie(int fd) {
 std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
                                        std::uintptr_t caller, StackTable* stacks) {
   SelfGuard self;
-  const StackId opened = OpenedBy(caller, stacks);
+  const StackId opened = StackFrom(caller, stacks);
   const std::uint64_t now_ns = CoarseNowNs();
   const std::uint64_t cookie = SocketCookie(fd);
   const Holder holder = thread_slot.holder;
@@ -121,7 +121,7 @@ bool Registry::TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_
   if (record == nullptr || !record->implicit.compare_exchange_strong(implicit, false)) {
     return false;
   }
-  const StackId opened = OpenedBy(caller, stacks);
+  const StackId opened = StackFrom(caller, stacks);
   record->direction.store(outbound ? 1 : 0, kRelaxed);
   record->stack.store(static_cast<std::uint32_t>(opened), kRelaxed);
   record->task.store(thread_slot.holder.task, kRelaxed);
@@ -137,9 +137,7 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
   StackId stack = StackId::kNoStack;
   if (thread_slot.tasks_begun++ % kTasksPerStack == 0 && start.caller != 0) {
     SelfGuard self;
-    Stack made;
-    CaptureStack(start.caller, &made);
-    stack = stacks->Intern(made);
+    stack = StackFrom(start.caller, stacks);
   }
   const std::uint64_t now_ns = CoarseNowNs();
   const Holder outer = thread_slot.holder;
@@ -162,10 +160,10 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
 }
 
 void Registry::SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
-  TaskRecord* record = tasks.Open(id);
-  if (record == nullptr) return;
-  record->connection.store(connection, std::memory_order_relaxed);
-  if (thread_slot.holder.task == id) thread_slot.holder.connection = connection;
+  WithOpenTask(id, [id, connection](TaskRecord& record) {
+    record.connection.store(connection, kRelaxed);
+    if (thread_slot.holder.task == id) thread_slot.holder.connection = connection;
+  });
 }
 
 Holder Registry::EnterTask(std::uint32_t id) {
