@@ -68,15 +68,17 @@ std::string Seconds(std::int64_t ms) { return absl::StrCat(ms / 1000, " s"); }
 }  // namespace
 
 std::string AddressText(const sockaddr* address, std::uint32_t size_bytes) {
-  char text[INET6_ADDRSTRLEN] = {};
   if (size_bytes < sizeof(sa_family_t)) return {};
   if (address->sa_family == AF_INET && size_bytes >= sizeof(sockaddr_in)) {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
-    inet_ntop(AF_INET, &v4->sin_addr, text, sizeof(text));
-    return absl::StrCat(text, ":", ntohs(v4->sin_port));
+    // Not inet_ntop, which is vfprintf inside: a page has ten thousand of them.
+    const std::uint32_t host = ntohl(v4->sin_addr.s_addr);
+    return absl::StrCat(host >> 24, ".", host >> 16 & 255, ".", host >> 8 & 255, ".",
+                        host & 255, ":", ntohs(v4->sin_port));
   }
   if (address->sa_family == AF_INET6 && size_bytes >= sizeof(sockaddr_in6)) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
+    char text[INET6_ADDRSTRLEN] = {};
     inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
     return absl::StrCat("[", text, "]:", ntohs(v6->sin6_port));
   }
@@ -97,9 +99,12 @@ SocketState ReadSocket(int fd, std::uint64_t cookie) {
   if (!IsSocket(fd, cookie)) return state;
   state.peer = NameBy<&getpeername>(fd);
   state.local = NameBy<&getsockname>(fd);
-  state.unsent_bytes = Ask(fd, SIOCOUTQ);
-  state.unread_bytes = Ask(fd, SIOCINQ);
   ReadTcp(fd, &state);
+  // TCP has told already that there is nothing: a call saved for each connection at rest.
+  const bool all_acknowledged =
+      state.is_tcp && state.notsent_bytes == 0 && state.unacked_segments == 0;
+  if (!all_acknowledged) state.unsent_bytes = Ask(fd, SIOCOUTQ);
+  state.unread_bytes = Ask(fd, SIOCINQ);
   // The descriptor may have become another socket between two of these calls.
   if (!IsSocket(fd, cookie)) return {};
   state.known = true;
