@@ -12,6 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/table_page.h"
+#include "exporters/pprof/text.h"
+#include "heldby/cpu.h"
+#include "heldby/wall.h"
 #include "profile/merge.h"
 #include "profile/text.h"
 
@@ -92,8 +95,11 @@ struct IndexRow {
 std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   std::vector<IndexRow> rows = {
       {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
+      {"fgprof", "../fgprof",
+       "Where all time goes, running or waiting: wall clock profile; seconds=N, "
+       "format=folded."},
       {"profile", "profile",
-       "CPU profile; seconds=N sets its length. This version collects no CPU samples."},
+       "Where processor time goes: CPU profile; seconds=N sets its length, hz=N its rate."},
       {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
   const auto add = [&rows](const ProfileEntry& entry) {
     rows.push_back(
@@ -187,15 +193,54 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
 }
 
 Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) {
-  std::int64_t seconds = ParseInteger(query.Get("seconds")).value_or(0);
-  seconds = seconds <= 0 ? kDefaultCpuSeconds : std::min(seconds, kMaxSeconds);
-  Profile profile = EmptyCpuProfile();
-  // Like Go: who leaves early gets what there is.
+  const std::int64_t seconds = ParseInteger(query.Get("seconds")).value_or(0);
+  const std::string_view rate = query.Get("hz");
+  const std::int64_t hz = rate.empty() ? 100 : ParseInteger(rate).value_or(0);
+  if (hz < kMinCpuHz || hz > kMaxCpuHz) {
+    return ErrorReply(400, Concat("hz is \"", rate, "\"; accepted: 1 to 1000"));
+  }
+  const auto labels = ParseHolderLabels(query.Get("labels"));
+  if (!labels) return ErrorReply(400, labels.status().message());
+  const std::chrono::seconds duration(seconds <= 0 ? kDefaultCpuSeconds
+                                                   : std::min(seconds, kMaxSeconds));
   const auto start = std::chrono::steady_clock::now();
-  WaitFor(std::chrono::seconds(seconds), cancelled);
-  profile.duration_ns = std::max<std::int64_t>(
+  auto profile = ProfileCpu({.duration = duration,
+                             .hz = static_cast<int>(hz),
+                             .labels = *labels,
+                             .cancelled = cancelled});
+  if (profile) return Encoded("profile", *profile);
+  if (profile.status().code() != StatusCode::kUnavailable) {
+    return ErrorReply(500,
+                      Concat("Could not enable CPU profiling: ", profile.status().message()));
+  }
+  // Not an error for ever: scrapers mark a target as down on anything but 200. And they wait
+  // for it as they would for samples: one that asks again at once is no busy loop.
+  WaitFor(duration, cancelled);
+  Profile empty = EmptyCpuProfile(profile.status().message());
+  empty.duration_ns = std::max<std::int64_t>(
       std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count(), 1);
-  return Encoded("profile", profile);
+  return Encoded("profile", empty);
+}
+
+Response WallProfile(const Query& query, const std::function<bool()>& cancelled) {
+  std::int64_t seconds = kDefaultCpuSeconds;
+  if (const std::string_view given = query.Get("seconds"); !given.empty()) {
+    seconds = ParseInteger(given).value_or(0);
+    if (seconds <= 0) {
+      return ErrorReply(400,
+                        Concat("seconds is \"", given, "\"; accepted: a positive integer"));
+    }
+  }
+  const std::string_view format = query.Get("format");
+  if (!format.empty() && format != "pprof" && format != "folded") {
+    return ErrorReply(400, Concat("format is \"", format, "\"; accepted: pprof or folded"));
+  }
+  const auto profile =
+      ProfileWall({.duration = std::chrono::seconds(std::min(seconds, kMaxSeconds)),
+                   .cancelled = cancelled});
+  if (!profile) return ErrorReply(500, profile.status().message());
+  if (format == "folded") return TextReply(FoldedText(*profile));
+  return Encoded("fgprof", *profile);
 }
 
 Response CommandLine() {

@@ -28,8 +28,11 @@ using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::
 [[nodiscard]] Response NamedProfile(const ProfileEntry& entry, const Query& query,
                                     const std::function<bool()>& cancelled);
 
-/// Waits like Go's CPU profile: a scraper that asks again at once must not become a busy loop.
+/// seconds (30), hz (100), labels. One at a time in a process; a client that leaves ends it.
 [[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
+
+/// seconds (30), format: pprof or folded, as fgprof has them.
+[[nodiscard]] Response WallProfile(const Query& query, const std::function<bool()>& cancelled);
 
 [[nodiscard]] Response CommandLine();
 

@@ -108,6 +108,8 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"registry_bytes", counters.registry_bytes},
       {"dropped_descriptors_total", counters.dropped_descriptors_total},
       {"dropped_inheritances_total", counters.dropped_inheritances_total},
+      {"dropped_cpu_samples_total", counters.dropped_cpu_samples_total},
+      {"unwatched_cpu_threads_total", counters.unwatched_cpu_threads_total},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.
@@ -194,9 +196,9 @@ std::vector<ProfileEntry> CustomProfiles() {
   return entries;
 }
 
-Profile EmptyCpuProfile() {
+Profile EmptyCpuProfile(std::string_view why) {
   return Empty({{"samples", "count"}, {"cpu", "nanoseconds"}}, {"cpu", "nanoseconds"},
-               10'000'000, NotCollected("CPU samples"));
+               10'000'000, Concat("Processor time is not sampled: ", why));
 }
 
 }  // namespace heldby::http

@@ -10,6 +10,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "heldby/heap.h"
@@ -46,7 +47,7 @@ struct ProfileEntry {
 /// Those that the program made itself (heldby/custom_profile.h), sorted by name.
 [[nodiscard]] std::vector<ProfileEntry> CustomProfiles();
 
-/// What /debug/pprof/profile answers: CPU sample types, no samples.
-[[nodiscard]] Profile EmptyCpuProfile();
+/// What /debug/pprof/profile answers where it cannot sample: CPU sample types, no samples.
+[[nodiscard]] Profile EmptyCpuProfile(std::string_view why);
 
 }  // namespace heldby::http

@@ -64,7 +64,8 @@ Response Router::Dispatch(const Request& request) const {
   const bool is_health = path == "/healthz";
   const bool is_connections = path == "/debug/connections";
   const bool is_tasks = path == "/debug/tasks";
-  if (!is_root && !is_health && !is_connections && !is_tasks && !path.starts_with(kRoot)) {
+  const bool is_page = is_connections || is_tasks || path == "/debug/fgprof";
+  if (!is_root && !is_health && !is_page && !path.starts_with(kRoot)) {
     return ErrorReply(404, "404 page not found");
   }
   const bool is_read = request.method == "GET" || request.method == "HEAD";
@@ -78,9 +79,10 @@ Response Router::Dispatch(const Request& request) const {
   if (!is_read) return MethodNotAllowed("GET, HEAD");
   if (is_health) return TextReply("ok\n");
   if (is_root) return RedirectToRoot(*target);
-  if (is_connections || is_tasks) {
+  if (is_page) {
     const auto query = Query::Parse(target->raw_query);
     if (!query) return ErrorReply(400, query.status().message());
+    if (!is_connections && !is_tasks) return WallProfile(*query, request.cancelled);
     return is_connections ? ConnectionsPage(request, *query) : TasksPage(request, *query);
   }
   return Named(request, path.substr(kRoot.size()), *target);

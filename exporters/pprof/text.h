@@ -35,4 +35,8 @@ enum class ContentionKind { kBlock, kMutex };
 /// kInvalidArgument  columns are not contentions, delay.
 [[nodiscard]] Result<std::string> ContentionText(ContentionKind kind, const Profile& profile);
 
+/// Folded stacks, root first: "main;Serve;Read 17", the last column of each sample in periods.
+/// REQUIRES: a valid profile.
+[[nodiscard]] std::string FoldedText(const Profile& profile);
+
 }  // namespace heldby

@@ -70,23 +70,25 @@ struct HeapCounters {
   std::int64_t sites = 0;         // distinct stacks and sizes so far
   std::int64_t live_samples = 0;  // now
   std::int64_t samples_total = 0;
-  std::int64_t dropped_samples_total = 0;       // table of live samples full
-  std::int64_t dropped_stacks_total = 0;        // stack table full: counted without a stack
-  std::int64_t dropped_sites_total = 0;         // site table full: counted under one site
-  std::int64_t truncated_stacks_total = 0;      // deeper than 128 frames, or not unwindable
-  std::int64_t stale_samples_total = 0;         // freed past the hooks, found out on reuse
-  std::int64_t untracked_samples_total = 0;     // could not be placed where free() sees them
-  std::int64_t table_bytes = 0;                 // mapped for the sampler's tables, now
-  std::int64_t unwind_rules_read_total = 0;     // rows of .eh_frame that no cache had
-  std::int64_t unwind_cache_bytes = 0;          // the unwinder's caches: all that it ever uses
-  std::int64_t dropped_connections_total = 0;   // not recorded: 131,072 at once
-  std::int64_t dropped_tasks_total = 0;         // not recorded: 1,048,576 at once
-  std::int64_t dropped_label_sets_total = 0;    // counted as {other="true"}
-  std::int64_t dropped_places_total = 0;        // tasks without a name: 16,383 places
-  std::int64_t dropped_threads_total = 0;       // whose task and labels are not seen
-  std::int64_t registry_bytes = 0;              // used by connections, tasks and labels
-  std::int64_t dropped_descriptors_total = 0;   // sockets not recorded: number above 1,048,575
-  std::int64_t dropped_inheritances_total = 0;  // threads without their creator's holder
+  std::int64_t dropped_samples_total = 0;        // table of live samples full
+  std::int64_t dropped_stacks_total = 0;         // stack table full: counted without a stack
+  std::int64_t dropped_sites_total = 0;          // site table full: counted under one site
+  std::int64_t truncated_stacks_total = 0;       // deeper than 128 frames, or not unwindable
+  std::int64_t stale_samples_total = 0;          // freed past the hooks, found out on reuse
+  std::int64_t untracked_samples_total = 0;      // could not be placed where free() sees them
+  std::int64_t table_bytes = 0;                  // mapped for the sampler's tables, now
+  std::int64_t unwind_rules_read_total = 0;      // rows of .eh_frame that no cache had
+  std::int64_t unwind_cache_bytes = 0;           // the unwinder's caches: all that it ever uses
+  std::int64_t dropped_connections_total = 0;    // not recorded: 131,072 at once
+  std::int64_t dropped_tasks_total = 0;          // not recorded: 1,048,576 at once
+  std::int64_t dropped_label_sets_total = 0;     // counted as {other="true"}
+  std::int64_t dropped_places_total = 0;         // tasks without a name: 16,383 places
+  std::int64_t dropped_threads_total = 0;        // whose task and labels are not seen
+  std::int64_t registry_bytes = 0;               // used by connections, tasks and labels
+  std::int64_t dropped_descriptors_total = 0;    // sockets not recorded: number above 1,048,575
+  std::int64_t dropped_inheritances_total = 0;   // threads without their creator's holder
+  std::int64_t dropped_cpu_samples_total = 0;    // drained too late
+  std::int64_t unwatched_cpu_threads_total = 0;  // no timer to be had: RLIMIT_SIGPENDING
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "heldby/connection.h"      // IWYU pragma: export
+#include "heldby/cpu.h"             // IWYU pragma: export
 #include "heldby/custom_profile.h"  // IWYU pragma: export
 #include "heldby/debug_server.h"    // IWYU pragma: export
 #include "heldby/goroutine.h"       // IWYU pragma: export
@@ -17,3 +18,4 @@
 #include "heldby/symbolize.h"       // IWYU pragma: export
 #include "heldby/task.h"            // IWYU pragma: export
 #include "heldby/thread.h"          // IWYU pragma: export
+#include "heldby/wall.h"            // IWYU pragma: export

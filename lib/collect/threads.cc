@@ -15,20 +15,11 @@ namespace {
 // A thread that goes to and fro between running and waiting is caught waiting, mostly.
 constexpr int kPassiveTries = 3;
 
-// Ours say so as soon as they run; one that has not run yet has its creator's name, and the
-// creators are ours too.
-bool IsOwn(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
-  if (core.threads->read(tid, view)) return view->is_own;
-  return absl::StartsWith(ProcTask(tid).Name(), "heldby-") && tid != getpid();
-}
-
 void Take(const core::Stack& stack, ThreadState* thread) {
   thread->frames.assign(stack.frames, stack.frames + stack.depth);
   thread->modules.assign(stack.modules, stack.modules + stack.depth);
   thread->truncated = stack.truncated;
 }
-
-enum class Passive { kWhole, kCut, kMoved };
 
 class Collector {
  public:
@@ -37,9 +28,10 @@ class Collector {
 
   std::vector<ThreadState> Collect() && {
     for (const std::int32_t tid : ThreadIds()) {
+      const ProcTask task(tid);
+      if (tid == options_.leave_out || IsWhereItWas(tid, task)) continue;
       core::ThreadView view{};
       if (IsOwn(core_, tid, &view)) continue;
-      const ProcTask task(tid);
       const ProcTask::Stat stat = task.Read();
       if (stat.state == 0 || stat.state == 'Z' || stat.state == 'X') continue;
       ThreadState thread;
@@ -51,10 +43,21 @@ class Collector {
       threads_.push_back(std::move(thread));
     }
     Ask();
+    if (options_.seen != nullptr && options_.seen->size() > 2 * threads_.size() + 64) {
+      options_.seen->clear();  // of threads that have ended, most of it
+    }
     return std::move(threads_);
   }
 
  private:
+  bool IsWhereItWas(std::int32_t tid, const ProcTask& task) {
+    if (options_.seen == nullptr) return false;
+    const auto seen = options_.seen->find(tid);
+    if (seen == options_.seen->end() || seen->second.time_run != task.TimeRun()) return false;
+    threads_.push_back(seen->second.thread);
+    return true;
+  }
+
   // True: it has to be asked.
   bool WalkPassively(const ProcTask& task, ThreadState* thread) {
     for (int i = 0; i < kPassiveTries; ++i) {
@@ -69,10 +72,14 @@ class Collector {
       thread->holder = view.holder;
       thread->state = CallName(where.call);
       thread->waits_on = WaitsOn(where);
-      if (!thread->truncated) return false;
-      thread->problem =
-          "frames below are found by a register that only the thread itself knows";
-      return IsAlwaysRestarted(where);
+      if (thread->truncated) {
+        thread->problem =
+            "frames below are found by a register that only the thread itself knows";
+      }
+      if (options_.seen != nullptr && !time_run.empty()) {
+        (*options_.seen)[thread->tid] = {time_run, *thread};
+      }
+      return thread->truncated && options_.may_signal_waiting && IsAlwaysRestarted(where);
     }
     thread->state = "running";
     thread->problem = "runs, and was not asked";
@@ -133,6 +140,13 @@ class Collector {
 };
 
 }  // namespace
+
+// Ours say so as soon as they run; one that has not run yet has its creator's name, and the
+// creators are ours too.
+bool IsOwn(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
+  if (core.threads->read(tid, view)) return view->is_own;
+  return absl::StartsWith(ProcTask(tid).Name(), "heldby-") && tid != getpid();
+}
 
 std::vector<ThreadState> CollectThreads(const core::CoreApi& core,
                                         const ThreadsOptions& options) {

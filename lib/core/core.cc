@@ -77,7 +77,9 @@ Counters ReadCounters() {
           .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
                             registry.labels.used_bytes(),
           .dropped_descriptors_total = descriptors.dropped(),
-          .dropped_inheritances_total = DroppedInheritances()};
+          .dropped_inheritances_total = DroppedInheritances(),
+          .dropped_cpu_samples_total = cpu_sampler.dropped_samples_total(),
+          .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
@@ -104,9 +106,21 @@ constexpr CoreApi kApi = {
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,
+    .cpu = &cpu_api,
 };
 
 }  // namespace
+
+constexpr CpuApi cpu_api = {
+    .start = [](std::uint64_t period_ns) { return cpu_sampler.Start(period_ns); },
+    .stop = [] { cpu_sampler.Stop(); },
+    .knows_thread = [](std::int32_t tid) { return cpu_sampler.timers().Knows(tid); },
+    .watch_thread = [](std::int32_t tid) { cpu_sampler.timers().Watch(tid); },
+    .sweep = [] { cpu_sampler.timers().Sweep(); },
+    .drain = [](void (*visit)(void*, const CpuSample&),
+                void* context) { return cpu_sampler.Drain(visit, context); },
+};
+
 }  // namespace heldby::core
 
 extern "C" const heldby::core::CoreApi* heldby_core_v1() { return &heldby::core::kApi; }

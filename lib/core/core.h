@@ -13,12 +13,13 @@
 
 #include "core/base/thread_slot.h"
 #include "core/registry/registry.h"
+#include "core/sampler/cpu_sampler.h"
 #include "core/stack/capture.h"
 #include "core/stack/signal_capture.h"
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 6;
+inline constexpr std::uint32_t kCoreAbi = 7;
 
 struct HookDescription {
   bool active;
@@ -63,7 +64,9 @@ struct Counters {
   std::uint64_t registry_bytes;             // now, used by their tables
   std::uint64_t dropped_descriptors_total;  // too large a number to be watched
   std::uint64_t
-      dropped_inheritances_total;  // threads that began without their creator's holder
+      dropped_inheritances_total;           // threads that began without their creator's holder
+  std::uint64_t dropped_cpu_samples_total;  // drained too late
+  std::uint64_t unwatched_cpu_threads_total;  // no timer to be had for them
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -160,6 +163,7 @@ struct RegistryApi {
 struct ThreadView {
   bool is_own;  // of the profiler's
   Holder holder;
+  std::uint32_t created_by;  // RegistryApi::stack; 0: not seen
 };
 
 /// Stacks, those of other threads too: core/stack/{capture,signal_capture}.h. Not signal-safe.
@@ -175,6 +179,20 @@ struct ThreadApi {
   void (*become_own)();
 };
 
+/// CPU profiles: core/sampler/cpu_sampler.h. Between start and stop one thread calls the rest.
+/// Not signal-safe.
+struct CpuApi {
+  CpuStart (*start)(std::uint64_t period_ns);
+  void (*stop)();
+  /// A thread that has a timer.
+  bool (*knows_thread)(std::int32_t tid);
+  void (*watch_thread)(std::int32_t tid);
+  /// Gives up the timers of threads that have ended.
+  void (*sweep)();
+  int (*drain)(void (*visit)(void* context, const CpuSample& sample), void* context);
+};
+
+extern const CpuApi cpu_api __attribute__((visibility("hidden")));
 extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
@@ -198,6 +216,7 @@ struct CoreApi {
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;
   const ThreadApi* threads;
+  const CpuApi* cpu;
 };
 
 /// CoreApi::run_in_forked_children.

@@ -71,7 +71,7 @@ bool ReadThread(std::int32_t tid, ThreadView* thread) {
   ThreadSlot slot;
   if (!registry.threads.Read(tid, &slot)) return false;
   bool guessed = false;
-  *thread = {slot.is_own, registry.HolderOf(slot, &guessed)};
+  *thread = {slot.is_own, registry.HolderOf(slot, &guessed), slot.created_by};
   return true;
 }
 std::uint32_t InternStack(std::uintptr_t caller) {

@@ -21,6 +21,7 @@
 #include "core/hooks/thread_entry.h"
 #include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
+#include "core/sampler/cpu_sampler.h"
 
 namespace heldby::core {
 namespace {
@@ -140,6 +141,7 @@ void BeginRegistryAnewInChild() {
   registry.BeginAnewInChild();
   ForgetInheritances();
   ForgetQuestionsInChild();
+  cpu_sampler.ForgetInChild();
   for (const auto& function : of_the_face) {
     if (void (*run)() = function.load(std::memory_order_acquire)) run();
   }
@@ -186,6 +188,7 @@ void StartCore() {
   if (Disabled()) return;
   pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
   watches_forks.store(true, std::memory_order_release);
+  WatchThreads();
   const bool listen = CopyVariable("HELDBY_LISTEN", listen_address);
   const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
   if (!listen && !dump) return;

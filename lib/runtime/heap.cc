@@ -87,6 +87,8 @@ HeapCounters ReadHeapCounters() {
   result.registry_bytes = as_signed(counters.registry_bytes);
   result.dropped_descriptors_total = as_signed(counters.dropped_descriptors_total);
   result.dropped_inheritances_total = as_signed(counters.dropped_inheritances_total);
+  result.dropped_cpu_samples_total = as_signed(counters.dropped_cpu_samples_total);
+  result.unwatched_cpu_threads_total = as_signed(counters.unwatched_cpu_threads_total);
   return result;
 }
 

@@ -12,7 +12,7 @@
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
 #include "core/sampler/heap_sampler.h"
-#include "core/stack/signal_capture.h"
+#include "core/stack/own_signal.h"
 
 extern "C" {
 // Present when a sanitizer's runtime is.
@@ -109,7 +109,7 @@ bool ReadyToSample() {
   SelfGuard self;
   ResolveNextAllocator();
   disabled = DisabledByEnvironment();
-  if (disabled || ForbidsSignals()) ForbidCaptureBySignal();
+  if (disabled || ForbidsSignals()) ForbidSignals();
   if (disabled) {
     StandDown("HELDBY_DISABLE is set");
   } else {

@@ -1,14 +1,17 @@
-// core/hooks/thread_entry.h - a new thread works for whom its creator worked for.
+// core/hooks/thread_entry.h - a new thread works for whom its creator worked for, and knows who
+// created it.
 //
 // Threads  any, lock-free.   Allocates  never.
 // Bounds   4,096 threads that have been made and do not run yet; one more begins without
-// holder,
-//          and is counted.
+//          either, and is counted.
 #pragma once
 
 #include <cstdint>
 
 namespace heldby::core {
+
+/// Until then pthread_create is the real one.
+void WatchThreads();
 
 std::uint64_t DroppedInheritances();
 

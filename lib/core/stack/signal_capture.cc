@@ -9,6 +9,8 @@
 
 #include <atomic>
 
+#include "core/stack/own_signal.h"
+
 namespace heldby::core {
 namespace {
 
@@ -33,7 +35,6 @@ struct Question {
 };
 Question questions[kAtOnce];
 std::atomic<bool> at_work{false};
-std::atomic<bool> forbidden{false};
 std::atomic<std::uint32_t> generation{0};
 
 std::uint64_t NowNs() {
@@ -43,48 +44,25 @@ std::uint64_t NowNs() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-void OnSignal(int, siginfo_t* info, void* context) {
-  const int kept = errno;
-  // Anybody with the same user id may send this signal with any value: the question must be
-  // open, of that generation, and for this thread.
-  const auto value = static_cast<std::uint32_t>(info->si_value.sival_int);
+// Anybody with the same user id may send this signal with any value: the question must be open,
+// of that generation, and for this thread.
+void OnQuestion(const siginfo_t& info, const void* context) {
+  const auto value = static_cast<std::uint32_t>(info.si_value.sival_int);
   Question& question = questions[value % kAtOnce];
   std::uint32_t open = value / kAtOnce * 4 + kOpen;
-  if (info->si_code == SI_QUEUE &&
-      question.tid.load(std::memory_order_relaxed) == syscall(SYS_gettid) &&
-      question.word.compare_exchange_strong(open, open - kOpen + kWriting,
-                                            std::memory_order_acq_rel)) {
-    CallOnStack(
-        question.walk_stack + kWalkStackBytes,
-        [](void* interrupted, void* stack) {
-          CaptureInterrupted(interrupted, static_cast<Stack*>(stack));
-        },
-        context, &question.stack);
-    question.holder = thread_slot.holder;
-    question.word.store(open - kOpen + kDone, std::memory_order_release);
+  if (question.tid.load(std::memory_order_relaxed) != syscall(SYS_gettid) ||
+      !question.word.compare_exchange_strong(open, open - kOpen + kWriting,
+                                             std::memory_order_acq_rel)) {
+    return;
   }
-  errno = kept;
-}
-
-// Installed once and left: a signal on its way must never find the default action, which ends
-// the process. Another signal is taken if the host has taken this one over meanwhile.
-int OurSignal() {
-  for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
-    struct sigaction known;
-    if (sigaction(signal, nullptr, &known) != 0) continue;
-    if ((known.sa_flags & SA_SIGINFO) != 0) {
-      if (known.sa_sigaction == &OnSignal) return signal;
-      continue;
-    }
-    if (known.sa_handler != SIG_DFL) continue;
-    struct sigaction ours;
-    memset(&ours, 0, sizeof(ours));
-    ours.sa_sigaction = &OnSignal;
-    ours.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    sigfillset(&ours.sa_mask);
-    if (sigaction(signal, &ours, nullptr) == 0) return signal;
-  }
-  return 0;
+  CallOnStack(
+      question.walk_stack + kWalkStackBytes,
+      [](void* interrupted, void* stack) {
+        CaptureInterrupted(interrupted, static_cast<Stack*>(stack));
+      },
+      const_cast<void*>(context), &question.stack);
+  question.holder = thread_slot.holder;
+  question.word.store(open - kOpen + kDone, std::memory_order_release);
 }
 
 bool Send(std::int32_t tid, int signal, std::uint32_t value) {
@@ -173,8 +151,9 @@ int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns) {
   for (int i = 0; i < count; ++i) threads[i].answer = Answer::kNotAsked;
   const std::uint64_t deadline_ns = NowNs() + timeout_ns;
   bool idle = false;
-  if (count == 0 || forbidden.load(std::memory_order_relaxed)) return 0;
+  if (count == 0 || SignalsAreForbidden()) return 0;
   if (!at_work.compare_exchange_strong(idle, true)) return 0;
+  HandleQuestions(&OnQuestion);
   const int signal = OurSignal();
   for (int i = 0; signal != 0 && i < count && NowNs() < deadline_ns; i += kAtOnce) {
     const int size = count - i < kAtOnce ? count - i : kAtOnce;
@@ -183,8 +162,6 @@ int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns) {
   at_work.store(false, std::memory_order_release);
   return signal;
 }
-
-void ForbidCaptureBySignal() { forbidden.store(true, std::memory_order_relaxed); }
 
 void ForgetQuestionsInChild() {
   for (Question& question : questions) question.word.store(kIdle, std::memory_order_relaxed);

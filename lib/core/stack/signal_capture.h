@@ -35,16 +35,12 @@ struct AskedThread {
   Stack stack;
 };
 
-/// Asks each of them, by the highest real-time signal that nobody handles: the host's own
-/// handlers stay what they are. Returns that signal's number; 0: none is free, nobody was
-/// asked.
+/// Asks each of them, by a signal of our own (own_signal.h). Returns its number; 0: there is
+/// none, nobody was asked.
 int CaptureBySignal(AskedThread* threads, int count, std::uint64_t timeout_ns);
 
 /// function(a, b) on another stack, which ends below `top`. In the file of the architecture.
 void CallOnStack(void* top, void (*function)(void*, void*), void* a, void* b);
-
-/// From now on nobody is asked.
-void ForbidCaptureBySignal();
 
 void ForgetQuestionsInChild();
 

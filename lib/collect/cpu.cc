@@ -1,0 +1,96 @@
+#include "collect/cpu.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "collect/holder_index.h"
+#include "collect/holders.h"
+#include "collect/proc_task.h"
+#include "collect/stack_locations.h"
+#include "collect/threads.h"
+#include "profile/builder.h"
+
+namespace heldby::collect {
+
+void CpuCollector::FindThreads() {
+  core_.cpu->sweep();
+  const auto self = static_cast<std::int32_t>(::syscall(SYS_gettid));
+  for (const std::int32_t tid : ThreadIds()) {
+    core::ThreadView view{};
+    if (tid == self || core_.cpu->knows_thread(tid) || IsOwn(core_, tid, &view)) continue;
+    core_.cpu->watch_thread(tid);
+  }
+}
+
+void CpuCollector::Drain() {
+  core_.cpu->drain(
+      [](void* self, const core::CpuSample& sample) {
+        static_cast<CpuCollector*>(self)->Add(sample);
+      },
+      this);
+}
+
+void CpuCollector::Add(const core::CpuSample& sample) {
+  Key key;
+  key.frames.assign(sample.stack.frames, sample.stack.frames + sample.stack.depth);
+  key.modules.assign(sample.stack.modules, sample.stack.modules + sample.stack.depth);
+  key.truncated = sample.stack.truncated;
+  key.labels = sample.holder.labels;
+  key.connection = sample.holder.connection;
+  key.task_made = sample.task_made;
+  key.guessed = sample.guessed;
+  weights_[std::move(key)] += sample.weight;
+}
+
+Profile CpuCollector::Finish(const HolderLabels& labels, std::int64_t began_ns,
+                             std::int64_t duration_ns) const {
+  ProfileBuilder builder({{"samples", "count"}, {"cpu", "nanoseconds"}});
+  Profile& header = builder.header();
+  header.time_ns = began_ns;
+  header.duration_ns = duration_ns;
+  header.period_type = {"cpu", "nanoseconds"};
+  header.period = static_cast<std::int64_t>(period_ns_);
+  StackLocations locations(core_, &builder);
+  PlaceTexts texts(*core_.registry);
+  HolderIndex connections(*core_.registry, {.connection = labels.connection,
+                                            .task = false,
+                                            .state = labels.state,
+                                            .age = labels.age});
+  if (labels.any()) connections.NameConnections();
+
+  std::vector<std::pair<std::int64_t, const Key*>> sorted;
+  for (const auto& [key, weight] : weights_) sorted.emplace_back(weight, &key);
+  std::ranges::sort(sorted, [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (const auto& [weight, key] : sorted) {
+    std::vector<Label> with = UserLabels(*core_.registry, key->labels);
+    const auto named = connections.LabelsOfConnection(key->connection);
+    with.insert(with.end(), named.begin(), named.end());
+    if (labels.connection && key->guessed) {
+      with.push_back({.key = "attribution", .text = "implicit"});
+    }
+    if (const std::string& task = texts.Of(key->task_made).text; labels.task && !task.empty()) {
+      with.push_back({.key = "task", .text = task});
+    }
+    builder.AddSample(locations.Of(key->frames.data(), key->modules.data(), key->frames.size(),
+                                   key->truncated),
+                      {weight, weight * static_cast<std::int64_t>(period_ns_)},
+                      std::move(with));
+  }
+  const core::Counters now = core_.read_counters();
+  if (const auto n = now.dropped_cpu_samples_total - before_.dropped_cpu_samples_total) {
+    header.comments.push_back(
+        absl::StrCat("heldby: ", n, " samples dropped: drained too late"));
+  }
+  if (const auto n = now.unwatched_cpu_threads_total - before_.unwatched_cpu_threads_total) {
+    header.comments.push_back(
+        absl::StrCat("heldby: ", n, " times no timer for a thread: RLIMIT_SIGPENDING"));
+  }
+  return std::move(builder).Build();
+}
+
+}  // namespace heldby::collect

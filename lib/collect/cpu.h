@@ -1,0 +1,59 @@
+// collect/cpu.h - samples of processor time, added up as they come, then a profile.
+//
+// Threads  one at a time.   Signals  unsafe: allocates.
+// Units    samples/count, cpu/nanoseconds.   Source  docs/cpu.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "core/core.h"
+#include "heldby/cpu.h"
+#include "heldby/profile.h"
+
+namespace heldby::collect {
+
+class CpuCollector {
+ public:
+  /// Between core.cpu->start() and stop(), which are the caller's.
+  CpuCollector(const core::CoreApi& core, std::uint64_t period_ns)
+      : core_(core), period_ns_(period_ns) {}
+
+  /// Timers for threads that were not seen being born; none for ours and for the calling one.
+  void FindThreads();
+  void Drain();
+
+  /// `began_ns` of the epoch.
+  [[nodiscard]] Profile Finish(const HolderLabels& labels, std::int64_t began_ns,
+                               std::int64_t duration_ns) const;
+
+ private:
+  // Who was sampled where.
+  struct Key {
+    std::vector<std::uintptr_t> frames{};
+    std::vector<std::uint16_t> modules{};
+    bool truncated = false;
+    std::uint32_t labels = 0;
+    std::uint32_t connection = 0;
+    std::uint32_t task_made = 0;
+    bool guessed = false;
+    bool operator==(const Key&) const = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const Key& key) {
+      return H::combine(std::move(h), key.frames, key.labels, key.connection, key.task_made,
+                        key.guessed);
+    }
+  };
+
+  void Add(const core::CpuSample& sample);
+
+  const core::CoreApi& core_;
+  const std::uint64_t period_ns_;
+  absl::flat_hash_map<Key, std::int64_t> weights_;
+  const core::Counters before_ = core_.read_counters();
+};
+
+}  // namespace heldby::collect
