@@ -67,10 +67,7 @@ Result<Profile> TakeGoroutine(const TakeOptions& options) {
   return SnapshotGoroutines({.labels = options.labels, .each = options.each});
 }
 
-Result<Profile> TakeThreadCreate(const TakeOptions&) {
-  return Empty({{"threadcreate", "count"}}, {"threadcreate", "count"}, 1,
-               NotCollected("thread creation"));
-}
+Result<Profile> TakeThreadCreate(const TakeOptions&) { return SnapshotThreadCreation(); }
 
 Result<Profile> TakeContention(const TakeOptions&) {
   return Empty({{"contentions", "count"}, {"delay", "nanoseconds"}}, {"contentions", "count"},
@@ -170,8 +167,8 @@ const std::vector<ProfileEntry>& Builtin() {
        CountHeap, TextOfHeap},
       {"mutex", "Who held the locks others waited for. Not collected by this version.",
        TakeContention, CountNone, TextOfMutex},
-      {"threadcreate", "Stacks that created threads. Not collected by this version.",
-       TakeThreadCreate, CountNone, TextOfThreadCreate},
+      {"threadcreate", "The threads there are, by the stack that created them.",
+       TakeThreadCreate, CountThreads, TextOfThreadCreate},
   };
   return kBuiltin;
 }

@@ -40,7 +40,16 @@ struct GoroutineOptions {
 /// kResourceExhausted  no memory for the profile
 [[nodiscard]] Result<Profile> SnapshotGoroutines(const GoroutineOptions& options = {});
 
-/// How many there are now.
+/// The threads there are, by the stack that created them: threadcreate/count. Nobody saw the
+/// first thread being created, nor those from before the library was there.
+///
+/// kUnavailable, kResourceExhausted  as above
+[[nodiscard]] Result<Profile> SnapshotThreadCreation();
+
+/// How many threads there are now, without the profiler's own.
+[[nodiscard]] std::size_t CountThreads();
+
+/// How many threads and parked tasks there are now.
 [[nodiscard]] std::size_t CountGoroutines();
 
 }  // namespace heldby

@@ -8,7 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "collect/holder_index.h"
 #include "collect/holders.h"
+#include "collect/proc_task.h"
 #include "collect/stack_locations.h"
+#include "collect/threads.h"
 #include "profile/builder.h"
 
 namespace heldby::collect {
@@ -73,6 +75,22 @@ Profile CollectCounted(const core::CoreApi& core, const std::string& name,
   StackLocations locations(core, &builder);
   for (const auto& [stack, count] : stacks) {
     builder.AddSample(locations.Of(core.registry->stack(stack)), {count});
+  }
+  return std::move(builder).Build();
+}
+
+Profile CollectThreadCreation(const core::CoreApi& core, bool each) {
+  ProfileBuilder builder(std::vector<ValueType>{{"threadcreate", "count"}});
+  FillHeader("threadcreate", &builder.header());
+  StackLocations locations(core, &builder);
+  for (const std::int32_t tid : ThreadIds()) {
+    core::ThreadView view{};
+    if (IsOwn(core, tid, &view)) continue;
+    std::vector<LocationId> stack = {locations.Of(StackLocations::Synthetic::kNoStack)};
+    if (view.created_by != 0) stack = locations.Of(core.registry->stack(view.created_by));
+    std::vector<Label> labels;
+    if (each) labels.push_back({.key = "goroutine", .number = tid, .number_unit = "id"});
+    builder.AddSample(std::move(stack), {1}, std::move(labels));
   }
   return std::move(builder).Build();
 }

@@ -2,7 +2,8 @@
 //
 //   cpu_split SHARE...         a thread for each, in functions Work<0>, Work<1> ...: so many
 //                              hundredths of one processor, with a label side=even or odd
-//   cpu_split threads COUNT    COUNT threads, born one after the other, which burn 50 ms each and
+//   cpu_split threads COUNT    COUNT threads, born one after the other, which burn 50 ms each
+//   and
 //                              end; every fourth in Work<0>, the others in Work<1>
 //
 // Serves on a port of its own, says where; then, for each line of input, how many nanoseconds
@@ -39,7 +40,8 @@ __attribute__((noinline)) void Work(std::int64_t ns) {
   std::int64_t now = begin;
   while (now - begin < ns) {
     std::uint64_t value = 1;
-    for (int i = 0; i < 20'000; ++i) value = value * 6364136223846793005u + 1442695040888963407u;
+    for (int i = 0; i < 20'000; ++i)
+      value = value * 6364136223846793005u + 1442695040888963407u;
     sink.fetch_add(value, std::memory_order_relaxed);
     const std::int64_t then = now;
     now = CpuNs();
