@@ -194,7 +194,7 @@ TEST(Router, ATimedProfileEndsSoonAfterItsClientLeft) {
   }
 }
 
-TEST(Router, CpuProfileTakesItsTimeAndSaysThatItIsEmpty) {
+TEST(Router, CpuProfileTakesItsTimeAndHasGosTypes) {
   const auto start = std::chrono::steady_clock::now();
   const Response response = Get("/debug/pprof/profile?seconds=1");
   EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
@@ -207,8 +207,32 @@ TEST(Router, CpuProfileTakesItsTimeAndSaysThatItIsEmpty) {
   EXPECT_EQ(profile->period_type, (ValueType{"cpu", "nanoseconds"}));
   EXPECT_EQ(profile->period, 10'000'000);
   EXPECT_GE(profile->duration_ns, 1'000'000'000);
-  ASSERT_EQ(profile->comments.size(), 1u);
-  EXPECT_NE(profile->comments[0].find("does not collect"), std::string::npos);
+}
+
+TEST(Router, CpuProfileTakesARateThatTheKernelCanKeep) {
+  const Response fast = Get("/debug/pprof/profile?seconds=1&hz=200");
+  ASSERT_EQ(fast.status, 200);
+  EXPECT_EQ(DecodePprof(fast.body)->period, 5'000'000);
+  for (const char* rate : {"0", "-5", "1001", "ten", "99.5"}) {
+    const Response refused = Get(std::string("/debug/pprof/profile?hz=") + rate);
+    EXPECT_EQ(refused.status, 400) << rate;
+    EXPECT_EQ(refused.body, std::string("hz is \"") + rate + "\"; accepted: 1 to 1000\n");
+  }
+}
+
+TEST(Router, WallProfileHasTheShapeThatFgprofsUsersKnow) {
+  const Response response = Get("/debug/fgprof?seconds=1");
+  ASSERT_EQ(response.status, 200);
+  EXPECT_EQ(Header(response, "Content-Disposition"), "attachment; filename=\"fgprof\"");
+  const auto profile = DecodePprof(response.body);
+  ASSERT_TRUE(profile) << profile.status().message();
+  EXPECT_EQ(profile->sample_types,
+            (std::vector<ValueType>{{"samples", "count"}, {"time", "nanoseconds"}}));
+  EXPECT_GE(profile->duration_ns, 1'000'000'000);
+  EXPECT_EQ(Get("/debug/fgprof?seconds=1&format=svg").body,
+            "format is \"svg\"; accepted: pprof or folded\n");
+  EXPECT_EQ(Get("/debug/fgprof?seconds=x").body,
+            "seconds is \"x\"; accepted: a positive integer\n");
 }
 
 TEST(Router, IndexListsEveryProfileSortedAndEscaped) {
