@@ -25,9 +25,9 @@ namespace heldby::collect {
     const core::CoreApi& core, const std::string& name,
     const std::vector<std::pair<std::uint32_t, std::int64_t>>& stacks);
 
-/// threadcreate/count: the threads there are, by the stack that called pthread_create; those that
-/// nobody saw being created (the first one, and those from before) have none. `each`: a sample
-/// for each, with its number as label goroutine.
+/// threadcreate/count: the threads there are, by the stack that called pthread_create; those
+/// that nobody saw being created (the first one, and those from before) have none. `each`: a
+/// sample for each, with its number as label goroutine.
 [[nodiscard]] Profile CollectThreadCreation(const core::CoreApi& core, bool each);
 
 }  // namespace heldby::collect

@@ -13,6 +13,7 @@
 #include "collect/await_chains.h"
 #include "collect/holder_index.h"
 #include "collect/holders.h"
+#include "collect/parked_tasks.h"
 #include "collect/stack_locations.h"
 #include "collect/threads.h"
 #include "profile/builder.h"
@@ -26,17 +27,6 @@ Label Text(const char* key, std::string text) { return {.key = key, .text = std:
 Label Number(const char* key, std::int64_t number, const char* unit) {
   return {.key = key, .number = number, .number_unit = unit};
 }
-
-// What makes parked tasks one sample of the profile.
-struct Group {
-  AwaitChain stack{};
-  std::uint32_t labels = 0;
-  bool operator==(const Group&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H h, const Group& group) {
-    return H::combine(std::move(h), group.stack, group.labels);
-  }
-};
 
 class GoroutineCollector {
  public:
@@ -132,7 +122,7 @@ class GoroutineCollector {
     if (const auto known = task_names_.find(view.id); known != task_names_.end()) {
       known->second = texts_.Of(view.made_id).text;
     }
-    if (view.ended || view.is_scope || view.running) return;
+    if (!IsParked(view)) return;
     ++tasks_;
     if (options_.each) {
       // The longest waiting ones, in a heap whose top is the one that waits least.
@@ -156,13 +146,6 @@ class GoroutineCollector {
     batch_.clear();
   }
 
-  static AwaitChain StackOf(ParkedTask task) {
-    if (!task.chain.empty()) return std::move(task.chain);
-    const std::uint32_t place =
-        task.view.parked_id != 0 ? task.view.parked_id : task.view.made_id;
-    return {{.code = 0, .place = place}};
-  }
-
   void Add(ParkedTask task) {
     if (!IsSplit()) {
       const std::uint32_t labels = task.view.labels;
@@ -172,7 +155,8 @@ class GoroutineCollector {
     const core::TaskView view = task.view;
     std::vector<Label> labels = UserLabels(*core_.registry, view.labels);
     AddLabels(view, &labels);
-    builder_.AddSample(LocationsOf(StackOf(std::move(task))), {1}, std::move(labels));
+    builder_.AddSample(LocationsOf(StackOf(std::move(task)), &texts_, &locations_), {1},
+                       std::move(labels));
   }
 
   void AddLabels(const core::TaskView& view, std::vector<Label>* labels) {
@@ -198,28 +182,13 @@ class GoroutineCollector {
   }
 
   void AddGroups() {
-    std::vector<std::pair<std::int64_t, const Group*>> sorted;
+    std::vector<std::pair<std::int64_t, const ParkedGroup*>> sorted;
     for (const auto& [group, count] : groups_) sorted.emplace_back(count, &group);
     std::ranges::sort(sorted, [](const auto& a, const auto& b) { return a.first > b.first; });
     for (const auto& [count, group] : sorted) {
-      builder_.AddSample(LocationsOf(group->stack), {count},
+      builder_.AddSample(LocationsOf(group->stack, &texts_, &locations_), {count},
                          UserLabels(*core_.registry, group->labels));
     }
-  }
-
-  std::vector<LocationId> LocationsOf(const AwaitChain& points) {
-    std::vector<LocationId> stack;
-    for (const AwaitPoint& point : points) {
-      const PlaceTexts::Texts& place = texts_.Of(point.place);
-      if (!place.function.empty()) {
-        stack.push_back(
-            locations_.OfPlace(point.place, place.function, place.file, place.line));
-      } else if (point.code != 0) {
-        stack.push_back(locations_.OfCode(point.code));
-      }
-    }
-    if (stack.empty()) stack.push_back(locations_.Of(StackLocations::Synthetic::kNoStack));
-    return stack;
   }
 
   void AddEach() {
@@ -259,7 +228,7 @@ class GoroutineCollector {
   absl::flat_hash_map<std::uint32_t, std::string> task_names_;  // of those that are on threads
   std::vector<ParkedTask> batch_;
   std::vector<core::TaskView> shown_;
-  absl::flat_hash_map<Group, std::int64_t> groups_;
+  ParkedGroups groups_;
 };
 
 }  // namespace

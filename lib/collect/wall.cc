@@ -32,6 +32,11 @@ void WallCollector::Look(std::int64_t ns) {
     ++sum.samples;
     sum.ns += ns;
   }
+  for (const auto& [group, count] : CountParkedTasks(*core_.registry)) {
+    Sum& sum = parked_[group];
+    sum.samples += count;
+    sum.ns += count * ns;
+  }
 }
 
 Profile WallCollector::Finish(std::int64_t period_ns, std::int64_t began_ns,
@@ -53,6 +58,11 @@ Profile WallCollector::Finish(std::int64_t period_ns, std::int64_t began_ns,
     if (stack.empty()) stack = {locations.Of(StackLocations::Synthetic::kNoStack)};
     builder.AddSample(std::move(stack), {sum.samples, sum.ns},
                       UserLabels(*core_.registry, key->labels));
+  }
+  PlaceTexts texts(*core_.registry);
+  for (const auto& [group, sum] : parked_) {
+    builder.AddSample(LocationsOf(group.stack, &texts, &locations), {sum.samples, sum.ns},
+                      UserLabels(*core_.registry, group.labels));
   }
   return std::move(builder).Build();
 }

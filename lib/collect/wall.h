@@ -3,13 +3,14 @@
 // Threads  one at a time.   Signals  unsafe: allocates, and sends some (threads.h).
 // Units    samples/count, time/nanoseconds.
 // Bounds   a look costs 5 us for a thread that has not run since the last one, 30 us for one
-//          that waits elsewhere now.   Source  docs/cpu.md.
+//          that waits elsewhere now, 50 ns for a parked task.   Source  docs/cpu.md.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "collect/parked_tasks.h"
 #include "collect/threads.h"
 #include "core/core.h"
 #include "heldby/profile.h"
@@ -20,7 +21,7 @@ class WallCollector {
  public:
   WallCollector(const core::CoreApi& core, bool may_signal);
 
-  /// Each thread where it is now, for the `ns` since the last look.
+  /// Each thread where it is now, and each parked task, for the `ns` since the last look.
   void Look(std::int64_t ns);
 
   /// `period_ns`: as often as was meant to be looked.
@@ -39,6 +40,7 @@ class WallCollector {
       return H::combine(std::move(h), key.frames, key.labels);
     }
   };
+  // Of one stack and label set, looked at any number of times.
   struct Sum {
     std::int64_t samples = 0;
     std::int64_t ns = 0;
@@ -48,6 +50,7 @@ class WallCollector {
   ThreadsOptions options_{};
   SeenThreads seen_;
   absl::flat_hash_map<Key, Sum> sums_;
+  absl::flat_hash_map<ParkedGroup, Sum> parked_;
 };
 
 }  // namespace heldby::collect
