@@ -241,7 +241,7 @@ std::size_t CountGoroutines(const core::CoreApi& core) {
   std::size_t count = CountThreads(core);
   core.registry->visit_tasks(
       [](void* context, const core::TaskView& view) {
-        if (!view.ended && !view.is_scope && !view.running) {
+        if (IsParked(view)) {
           ++*static_cast<std::size_t*>(context);
         }
       },
