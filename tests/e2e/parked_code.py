@@ -53,7 +53,7 @@ ENTER({n}) {{
   const long depth = va_arg(list, long);
   const double factor = va_arg(list, double);
   va_end(list);
-  return static_cast<long>(static_cast<double>(DownCall(depth, *chain)) * factor);
+  return DownCall(depth, *chain) + static_cast<long>(factor * 2);
 }}
 ENTER({n}) {{ return Variable{n}(&chain, 2, depth, 1.5) + 1; }}""",
     "alloca": """

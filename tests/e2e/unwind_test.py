@@ -9,6 +9,7 @@ import os
 import re
 import signal
 
+import parked_code
 from harness import check, need, run, wait_until
 from servers_test import NGINX, alive, fetch_from, log_of
 
@@ -159,6 +160,35 @@ def test_gdb_names_the_same_frames(lab):
     order = [theirs.index(pc) for pc in ours]
     check(order == sorted(order), f"gdb has them in another order\n{process.out()}\n{text.out}")
     process.stop(signal.SIGKILL)
+
+
+def check_parked_stacks(lab, compiler, ways):
+    """Threads parked below generated functions: whole, from where they wait. From each frame on, without its rbp: as
+    libgcc has it or cut. Cut are the functions that take a computed piece of stack, realign it, or run in a part of
+    theirs laid elsewhere: two shapes of sixteen, libc's qsort, and with g++ the handlers of exceptions."""
+    parked_code.write(lab.path("generated.inc"), seed=len(compiler))
+    for way in ways:
+        program = lab.compile("parked_chain.cc", "parked_chain", *way.split(), "-fno-omit-frame-pointer", "-fwrapv",
+                              "-pthread", f"-I{lab.source}/lib", f"-DGENERATED=\"{lab.path('generated.inc')}\"",
+                              os.path.join(lab.build, "lib", "core", "libheldby_core_tables.a"), compiler=compiler)
+        out = lab.run_ok([program, 8], seconds=120).out
+        found = dict(re.findall(r"(?m)^(stacks|frames|ns) ([\d ]+)$", out))
+        stacks, whole, *_ = map(int, found["stacks"].split())
+        frames, from_frame, cut, wrong = map(int, found["frames"].split())
+        print(f"| {compiler} {way} | {whole} of {stacks} | {from_frame:,} of {frames:,} | {cut} | {wrong} |")
+        check(stacks == whole == 64, f"{way}: not every stack is whole:\n{out[:6000]}")
+        check(wrong == 0, f"{way}: a stack differs from libgcc's:\n{out[:6000]}")
+        check(frames > 1000 and from_frame >= 0.75 * frames, f"{way}: too many are cut:\n{out[:6000]}")
+
+
+def test_parked_stacks_of_code_by_gxx_with_frame_pointers_are_libgccs(lab):
+    check_parked_stacks(lab, "g++", ("-O0", "-O1", "-O2 -fstack-protector-all", "-O3 -fno-plt", "-Os",
+                                     "-O2 -fstack-clash-protection -fcf-protection=full"))
+
+
+def test_parked_stacks_of_code_by_clang_with_frame_pointers_are_libgccs(lab):
+    check_parked_stacks(lab, "clang++", ("-O0", "-O1", "-O2 -fstack-protector-all", "-O3", "-Oz",
+                                         "-O2 -fstack-clash-protection"))
 
 
 if __name__ == "__main__":

@@ -94,12 +94,12 @@ class Finder {
       call = Call::kPossible;
       std::uint64_t target = 0;
       if (before[2] == 0xff && before[3] == 0x15 && code_.Load(Plus(caller, offset), &target) &&
-          AtTheEndOfJumps(target) == function) {
+          AtTheEndOfJumps(target, function) == function) {
         return Call::kCertain;
       }
     }
     if (before[3] == 0xe8) {
-      const std::uintptr_t target = AtTheEndOfJumps(Plus(caller, offset));
+      const std::uintptr_t target = AtTheEndOfJumps(Plus(caller, offset), function);
       if (target == function) return Call::kCertain;
       Module module;
       Entry entry;
@@ -111,10 +111,11 @@ class Finder {
     return call;
   }
 
-  // Through PLT entries and functions that are nothing but a jump.
-  std::uintptr_t AtTheEndOfJumps(std::uintptr_t target) {
+  // Through PLT entries and functions that are nothing but a jump; not beyond `function`, which
+  // may itself begin with one, over words that a sanitizer put there.
+  std::uintptr_t AtTheEndOfJumps(std::uintptr_t target, std::uintptr_t function) {
     std::uintptr_t at = target;
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 10 && target != function; ++i) {
       Instruction instruction;
       std::size_t size = 0;
       const unsigned char* bytes = code_.Look(at, kMaxInstructionBytes, &size);
