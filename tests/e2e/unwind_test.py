@@ -8,6 +8,7 @@ import collections
 import os
 import re
 import signal
+import socket
 
 import parked_code
 from harness import check, need, run, wait_until
@@ -189,6 +190,29 @@ def test_parked_stacks_of_code_by_gxx_with_frame_pointers_are_libgccs(lab):
 def test_parked_stacks_of_code_by_clang_with_frame_pointers_are_libgccs(lab):
     check_parked_stacks(lab, "clang++", ("-O0", "-O1", "-O2 -fstack-protector-all", "-O3", "-Oz",
                                          "-O2 -fstack-clash-protection"))
+
+
+def test_a_server_with_frame_pointers_is_named_where_its_threads_wait(lab):
+    for compiler, *way in (("g++", "-O2"), ("clang++", "-O0")):
+        program = lab.compile("plain_server.cc", "plain_server", *way, "-fno-omit-frame-pointer", "-pthread",
+                              compiler=compiler)
+        env = lab.env(HELDBY_LISTEN="127.0.0.1:0", HELDBY_THREAD_SIGNAL="0")
+        server = lab.start([lab.heldby, "run", "--", program, "threads", 1000], env=env)
+        port = int(server.wait_for(r"port (\d+)")[1])
+        address = lab.served_address(server.pid)
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(7)]
+
+        def all_wait(address=address):
+            top = lab.top(address + "/debug/pprof/goroutine")
+            return top if top.cum_of(r"ServeBlocking") == 7 else None
+
+        top = wait_until(all_wait, "seven threads to wait in ServeBlocking")
+        check(top.cum_of(r"AcceptOne") == 1 and top.cum_of(r"^main$") == 1, top.text)
+        _, text = lab.fetch(address + "/debug/pprof/goroutine?debug=2")
+        check(b"only the thread itself knows" not in text, f"a stack is cut:\n{text.decode()}")
+        for client in clients:
+            client.close()
+        server.stop()
 
 
 if __name__ == "__main__":
