@@ -11,7 +11,7 @@ import signal
 import socket
 
 import parked_code
-from harness import check, need, run, wait_until
+from harness import Failure, check, need, run, wait_until
 from servers_test import NGINX, alive, fetch_from, log_of
 
 FIELDS = ("compared", "identical", "truncated", "longer", "different", "wrong3", "absent", "libgccs")
@@ -192,27 +192,37 @@ def test_parked_stacks_of_code_by_clang_with_frame_pointers_are_libgccs(lab):
                                          "-O2 -fstack-clash-protection"))
 
 
+def check_waiting_threads(lab, program, mode, clients, waiting):
+    """Every thread is where `waiting` says, (pattern, threads), and no stack is cut."""
+    env = lab.env(HELDBY_LISTEN="127.0.0.1:0", HELDBY_THREAD_SIGNAL="0")
+    server = lab.start([lab.heldby, "run", "--", program, mode, 1000], env=env)
+    port = int(server.wait_for(r"port (\d+)")[1])
+    address = lab.served_address(server.pid)
+    sockets = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(clients)]
+    tops = []
+
+    def all_wait():
+        tops.append(lab.top(address + "/debug/pprof/goroutine"))
+        return all(tops[-1].cum_of(pattern) == count for pattern, count in waiting)
+
+    try:
+        wait_until(all_wait, f"{waiting} to be where the threads wait")
+    except Failure as failure:
+        raise Failure(f"{failure}\n{tops[-1].text}") from None
+    _, text = lab.fetch(address + "/debug/pprof/goroutine?debug=2")
+    check(b"only the thread itself knows" not in text, f"a stack is cut:\n{text.decode()}")
+    for client in sockets:
+        client.close()
+    server.stop()
+
+
 def test_a_server_with_frame_pointers_is_named_where_its_threads_wait(lab):
     for compiler, *way in (("g++", "-O2"), ("clang++", "-O0")):
         program = lab.compile("plain_server.cc", "plain_server", *way, "-fno-omit-frame-pointer", "-pthread",
                               compiler=compiler)
-        env = lab.env(HELDBY_LISTEN="127.0.0.1:0", HELDBY_THREAD_SIGNAL="0")
-        server = lab.start([lab.heldby, "run", "--", program, "threads", 1000], env=env)
-        port = int(server.wait_for(r"port (\d+)")[1])
-        address = lab.served_address(server.pid)
-        clients = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(7)]
-
-        def all_wait(address=address):
-            top = lab.top(address + "/debug/pprof/goroutine")
-            return top if top.cum_of(r"ServeBlocking") == 7 else None
-
-        top = wait_until(all_wait, "seven threads to wait in ServeBlocking")
-        check(top.cum_of(r"AcceptOne") == 1 and top.cum_of(r"^main$") == 1, top.text)
-        _, text = lab.fetch(address + "/debug/pprof/goroutine?debug=2")
-        check(b"only the thread itself knows" not in text, f"a stack is cut:\n{text.decode()}")
-        for client in clients:
-            client.close()
-        server.stop()
+        check_waiting_threads(lab, program, "threads", 7,
+                              [(r"ServeBlocking", 7), (r"AcceptOne", 1), (r"^main$", 1)])
+        check_waiting_threads(lab, program, "epoll", 0, [(r"Loop::Run", 1), (r"^main$", 1)])
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@
 #include "core/stack/capture.h"
 #include "core/stack/stack_depth_x86_64.h"
 
-#define LABELS(X)                                                                   \
-  X(DepthPlain)                                                                     \
-  X(DepthPushed)                                                                    \
-  X(DepthPopped) X(DepthTwoWays) X(DepthLate) X(DepthComputed) X(DepthRealigned)    \
-      X(DepthProbed) X(DepthUneven) X(DepthElsewhere) X(DepthNotCode) X(CallsPlain) \
-          X(CallsByWord) X(CallsStub) X(CallsOther) X(CallsAnything) X(CallsTail)
+#define LABELS(X)                                                                 \
+  X(DepthPlain)                                                                   \
+  X(DepthPushed)                                                                  \
+  X(DepthPopped)                                                                  \
+  X(DepthTwoWays)                                                                 \
+  X(DepthLate) X(DepthComputed) X(DepthRealigned) X(DepthProbed) X(DepthUneven)   \
+      X(DepthElsewhere) X(DepthNotCode) X(CallsPlain) X(CallsByWord) X(CallsStub) \
+          X(CallsOther) X(CallsAnything) X(CallsTail)
 #define DECLARE(name) extern "C" void name##Return();
 LABELS(DECLARE)
 #undef DECLARE
