@@ -6,18 +6,26 @@
 #include "core/stack/capture.h"
 #include "core/stack/stack_depth_x86_64.h"
 
-#define LABELS(X)                                                                 \
-  X(DepthPlain)                                                                   \
-  X(DepthPushed)                                                                  \
-  X(DepthPopped)                                                                  \
-  X(DepthTwoWays)                                                                 \
-  X(DepthLate) X(DepthComputed) X(DepthRealigned) X(DepthProbed) X(DepthUneven)   \
-      X(DepthElsewhere) X(DepthNotCode) X(CallsPlain) X(CallsByWord) X(CallsStub) \
-          X(CallsOther) X(CallsAnything) X(CallsTail)
-#define DECLARE(name) extern "C" void name##Return();
-LABELS(DECLARE)
-#undef DECLARE
-extern "C" void DepthPlain();
+extern "C" {
+void DepthPlain();
+void DepthPlainReturn();
+void DepthPushedReturn();
+void DepthPoppedReturn();
+void DepthTwoWaysReturn();
+void DepthLateReturn();
+void DepthComputedReturn();
+void DepthRealignedReturn();
+void DepthProbedReturn();
+void DepthUnevenReturn();
+void DepthElsewhereReturn();
+void DepthNotCodeReturn();
+void CallsPlainReturn();
+void CallsByWordReturn();
+void CallsStubReturn();
+void CallsOtherReturn();
+void CallsAnythingReturn();
+void CallsTailReturn();
+}
 
 namespace heldby::core {
 namespace {
