@@ -8,8 +8,10 @@ import collections
 import os
 import re
 import signal
+import socket
 
-from harness import check, need, run, wait_until
+import parked_code
+from harness import Failure, check, need, run, wait_until
 from servers_test import NGINX, alive, fetch_from, log_of
 
 FIELDS = ("compared", "identical", "truncated", "longer", "different", "wrong3", "absent", "libgccs")
@@ -159,6 +161,68 @@ def test_gdb_names_the_same_frames(lab):
     order = [theirs.index(pc) for pc in ours]
     check(order == sorted(order), f"gdb has them in another order\n{process.out()}\n{text.out}")
     process.stop(signal.SIGKILL)
+
+
+def check_parked_stacks(lab, compiler, ways):
+    """Threads parked below generated functions: whole, from where they wait. From each frame on, without its rbp: as
+    libgcc has it or cut. Cut are the functions that take a computed piece of stack, realign it, or run in a part of
+    theirs laid elsewhere: two shapes of sixteen, libc's qsort, and with g++ the handlers of exceptions."""
+    parked_code.write(lab.path("generated.inc"), seed=len(compiler))
+    for way in ways:
+        program = lab.compile("parked_chain.cc", "parked_chain", *way.split(), "-fno-omit-frame-pointer", "-fwrapv",
+                              "-pthread", f"-I{lab.source}/lib", f"-DGENERATED=\"{lab.path('generated.inc')}\"",
+                              os.path.join(lab.build, "lib", "core", "libheldby_core_tables.a"), compiler=compiler)
+        out = lab.run_ok([program, 8], seconds=120).out
+        found = dict(re.findall(r"(?m)^(stacks|frames|ns) ([\d ]+)$", out))
+        stacks, whole, *_ = map(int, found["stacks"].split())
+        frames, from_frame, cut, wrong = map(int, found["frames"].split())
+        print(f"| {compiler} {way} | {whole} of {stacks} | {from_frame:,} of {frames:,} | {cut} | {wrong} |")
+        check(stacks == whole == 64, f"{way}: not every stack is whole:\n{out[:6000]}")
+        check(wrong == 0, f"{way}: a stack differs from libgcc's:\n{out[:6000]}")
+        check(frames > 1000 and from_frame >= 0.75 * frames, f"{way}: too many are cut:\n{out[:6000]}")
+
+
+def test_parked_stacks_of_code_by_gxx_with_frame_pointers_are_libgccs(lab):
+    check_parked_stacks(lab, "g++", ("-O0", "-O1", "-O2 -fstack-protector-all", "-O3 -fno-plt", "-Os",
+                                     "-O2 -fstack-clash-protection -fcf-protection=full"))
+
+
+def test_parked_stacks_of_code_by_clang_with_frame_pointers_are_libgccs(lab):
+    check_parked_stacks(lab, "clang++", ("-O0", "-O1", "-O2 -fstack-protector-all", "-O3", "-Oz",
+                                         "-O2 -fstack-clash-protection"))
+
+
+def check_waiting_threads(lab, program, mode, clients, waiting):
+    """Every thread is where `waiting` says, (pattern, threads), and no stack is cut."""
+    env = lab.env(HELDBY_LISTEN="127.0.0.1:0", HELDBY_THREAD_SIGNAL="0")
+    server = lab.start([lab.heldby, "run", "--", program, mode, 1000], env=env)
+    port = int(server.wait_for(r"port (\d+)")[1])
+    address = lab.served_address(server.pid)
+    sockets = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(clients)]
+    tops = []
+
+    def all_wait():
+        tops.append(lab.top(address + "/debug/pprof/goroutine"))
+        return all(tops[-1].cum_of(pattern) == count for pattern, count in waiting)
+
+    try:
+        wait_until(all_wait, f"{waiting} to be where the threads wait")
+    except Failure as failure:
+        raise Failure(f"{failure}\n{tops[-1].text}") from None
+    _, text = lab.fetch(address + "/debug/pprof/goroutine?debug=2")
+    check(b"only the thread itself knows" not in text, f"a stack is cut:\n{text.decode()}")
+    for client in sockets:
+        client.close()
+    server.stop()
+
+
+def test_a_server_with_frame_pointers_is_named_where_its_threads_wait(lab):
+    for compiler, *way in (("g++", "-O2"), ("clang++", "-O0")):
+        program = lab.compile("plain_server.cc", "plain_server", *way, "-fno-omit-frame-pointer", "-pthread",
+                              compiler=compiler)
+        check_waiting_threads(lab, program, "threads", 7,
+                              [(r"ServeBlocking", 7), (r"AcceptOne", 1), (r"^main$", 1)])
+        check_waiting_threads(lab, program, "epoll", 0, [(r"Loop::Run", 1), (r"^main$", 1)])
 
 
 if __name__ == "__main__":

@@ -18,8 +18,13 @@ struct Row {
 // Runs call-frame instructions until `pc` is passed.
 class Interpreter {
  public:
-  Interpreter(const Entry& entry, const CfiRegisters& registers, std::uintptr_t pc)
-      : entry_(entry), registers_(registers), pc_(pc), location_(entry.pc_begin) {}
+  Interpreter(const Entry& entry, const CfiRegisters& registers, std::uintptr_t pc,
+              const RowVisitor* visitor = nullptr)
+      : entry_(entry),
+        registers_(registers),
+        visitor_(visitor),
+        pc_(pc),
+        location_(entry.pc_begin) {}
 
   bool Run(Row* row) {
     if (!RunProgram(entry_.initial, entry_.initial_end)) return false;
@@ -28,6 +33,7 @@ class Interpreter {
     *row = row_;
     return true;
   }
+  std::uintptr_t location() const { return location_; }
 
  private:
   static constexpr int kMaxRemembered = 8;
@@ -58,7 +64,9 @@ class Interpreter {
 
   // True: the row that holds at pc_ is complete.
   bool Advance(std::uint64_t delta) {
+    const std::uintptr_t begin = location_;
     location_ += delta * entry_.code_align;
+    if (visitor_ != nullptr) visitor_->visit(visitor_->context, begin, location_, row_.rule);
     return location_ > pc_;
   }
 
@@ -217,6 +225,7 @@ class Interpreter {
 
   const Entry& entry_;
   const CfiRegisters& registers_;
+  const RowVisitor* const visitor_;
   const std::uintptr_t pc_;
   std::uintptr_t location_;
   Row row_;
@@ -226,6 +235,16 @@ class Interpreter {
 };
 
 }  // namespace
+
+bool VisitRows(const Entry& entry, const CfiRegisters& registers, const RowVisitor& visitor) {
+  Row last;
+  const std::uintptr_t end = entry.pc_begin + entry.pc_size;
+  Interpreter interpreter(entry, registers, end, &visitor);
+  if (!interpreter.Run(&last)) return false;
+  if (interpreter.location() >= end) return interpreter.location() == end;
+  visitor.visit(visitor.context, interpreter.location(), end, last.rule);
+  return true;
+}
 
 Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& registers) {
   Entry entry;

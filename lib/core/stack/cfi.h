@@ -53,4 +53,16 @@ struct CfiRegisters {
 /// The row for the instruction at `pc` (for a return address: pass it minus one).
 Rule FindRule(const Module& module, std::uintptr_t pc, const CfiRegisters& registers);
 
+struct Entry;  // eh_frame.h
+
+/// Called with each row of an entry, in the order of addresses: [begin, end). Of the rule, what
+/// the CFA is by.
+struct RowVisitor {
+  void (*visit)(void* context, std::uintptr_t begin, std::uintptr_t end, const Rule& rule);
+  void* context;
+};
+
+/// False: not understood to the end; what was visited until then is right.
+bool VisitRows(const Entry& entry, const CfiRegisters& registers, const RowVisitor& visitor);
+
 }  // namespace heldby::core

@@ -1,4 +1,5 @@
-// core/stack/parked_memory.h - loads from the stack of a thread that may go on at any moment.
+// core/stack/parked_memory.h - loads from the stack of a thread that may go on at any moment,
+// and of code that may not be meant to be read.
 //
 // The pages of such a stack can vanish between a look and a load. process_vm_readv cannot
 // fault; a window of it is copied at a time, since frames lie close together.
@@ -11,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -18,7 +20,18 @@ namespace heldby::core {
 
 class ParkedMemory {
  public:
+  /// The thread is another one: of its registers the kernel told only two.
+  static constexpr bool kTellsTheFramePointer = false;
+
   explicit ParkedMemory(std::uintptr_t) {}
+
+  /// The bytes from `address` on, until the next call: `wanted` or more, or as many as there
+  /// are.
+  const unsigned char* Look(std::uintptr_t address, std::size_t wanted, std::size_t* size) {
+    if (address - begin_ > size_ || size_ - (address - begin_) < wanted) Fill(address);
+    *size = size_ - (address - begin_);
+    return window_ + (address - begin_);
+  }
 
   bool Load(std::uintptr_t address, std::uint64_t* value) {
     if (address - begin_ > size_ || size_ - (address - begin_) < sizeof(*value)) {

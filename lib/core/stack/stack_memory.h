@@ -32,6 +32,8 @@ bool PageIsReadable(std::uintptr_t address);
 
 class StackMemory {
  public:
+  static constexpr bool kTellsTheFramePointer = true;
+
   explicit StackMemory(std::uintptr_t stack_pointer) {
     if (!IsOwn(stack_pointer & ~std::uintptr_t{7})) Join(stack_pointer);
   }

@@ -17,6 +17,7 @@
 #include <cstddef>
 
 #include "core/stack/capture.h"
+#include "core/stack/instruction_x86_64.h"
 #include "core/stack/parked_memory.h"
 #include "core/stack/signal_capture.h"
 #include "core/stack/stack_memory.h"
@@ -75,16 +76,7 @@ bool CallEndsAt(const Module& module, std::uintptr_t pc) {
   std::uint8_t before[8];  // before[8 - n]: the byte n before pc
   __builtin_memcpy(before, module.begin + (pc - begin) - 8, sizeof(before));
   if (before[3] == 0xe8) return true;  // call rel32
-  // FF /2, by the addressing that its length implies: register or [register]; disp8 or SIB;
-  // SIB and disp8; disp32 or rip-relative; SIB and disp32.
-  const auto indirect = [&before](int length, int mode, int register_field) {
-    const std::uint8_t modrm = before[8 - length + 1];
-    return before[8 - length] == 0xff && (modrm >> 3 & 7) == 2 && modrm >> 6 == mode &&
-           (register_field < 0 || (modrm & 7) == register_field);
-  };
-  return indirect(2, 3, -1) || indirect(2, 0, -1) || indirect(3, 1, -1) || indirect(3, 0, 4) ||
-         indirect(4, 1, 4) || indirect(6, 2, -1) || indirect(6, 0, 5) || indirect(7, 2, 4) ||
-         indirect(7, 0, 4);
+  return EndsWithIndirectCall(before);
 }
 
 bool PageIsReadable(std::uintptr_t address) {

@@ -4,7 +4,8 @@
 // frame whose row is by another register (the dynamic linker's lazy binding uses rbx, a
 // prologue that realigns the stack r10) loses the walk, and says which one it wanted: the
 // caller starts again with that one followed, too. A frame without a row is stepped over by its
-// frame pointer if that is plausible.
+// frame pointer if that is plausible. Of a parked thread rbp is not known: there a frame by it
+// is found by what the code tells (lost_frame_x86_64.h).
 //
 // Promises  no lock, no allocation, errno kept, no load that can fault; works in signal
 //           handlers, before constructors, after thread teardown.
@@ -20,6 +21,7 @@
 #include "core/stack/eh_frame.h"
 #include "core/stack/expression.h"
 #include "core/stack/last_walk.h"
+#include "core/stack/lost_frame_x86_64.h"
 #include "core/stack/module.h"
 #include "core/stack/rule_cache.h"
 
@@ -113,8 +115,9 @@ class Walker {
         }
         if (extra_ == kNoRegister) wanted_ = rule.cfa_register;
         return Step::kLost;
+      case Rule::Kind::kFramePlus:
+        return WithoutFramePointer(rule);
       case Rule::Kind::kStackPlus:
-      case Rule::Kind::kFramePlus:  // by a frame pointer that nobody knows
       case Rule::Kind::kInexpressible:
         return Step::kLost;
       case Rule::Kind::kUnknown:
@@ -237,6 +240,15 @@ class Walker {
     std::uint64_t cfa = 0;
     return Evaluate(rule.cfa_expression, Input(), nullptr, &cfa) ? ToCaller(cfa, rule)
                                                                  : Step::kLost;
+  }
+
+  Step WithoutFramePointer(const Rule& rule) {
+    if constexpr (!Memory::kTellsTheFramePointer) {
+      const std::uintptr_t cfa =
+          FindLostFrame({recent_[0].module, recent_[0].hash, pc_, sp_, exact_}, rule, memory_);
+      if (cfa != 0) return ToCaller(cfa, rule);
+    }
+    return Step::kLost;
   }
 
   // An instruction was interrupted in code without a row. If it is the first of its function,
