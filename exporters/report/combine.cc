@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "exporters/pprof/read.h"
@@ -17,7 +18,20 @@ Result<Profile> MergeAll(const std::vector<Profile>& profiles) {
   std::vector<const Profile*> pointers;
   pointers.reserve(profiles.size());
   for (const Profile& profile : profiles) pointers.push_back(&profile);
-  return Merge(pointers);
+  Result<Profile> merged = Merge(pointers);
+  if (!merged.ok()) return merged;
+  // Where pprof's rules are not Merge()'s: the first default that there is, and a time that a
+  // profile without one makes unknown.
+  merged->time_ns = 0;
+  for (const Profile& profile : profiles) {
+    if (merged->time_ns == 0 || profile.time_ns < merged->time_ns) {
+      merged->time_ns = profile.time_ns;
+    }
+    if (merged->default_sample_type.empty()) {
+      merged->default_sample_type = profile.default_sample_type;
+    }
+  }
+  return merged;
 }
 
 std::vector<double> Sums(const Profile& profile) {
@@ -48,9 +62,14 @@ void Normalize(const Profile& base, Profile* profile) {
 Result<Profile> ReadForReport(std::string_view bytes) {
   bool is_legacy = false;
   Result<Profile> profile = ReadProfile(bytes, &is_legacy);
-  if (!profile.ok() || !is_legacy) return profile;
+  if (!profile.ok()) return profile;
   for (Mapping& mapping : profile->mappings) {
-    if (mapping.filename == "[unmapped]") mapping.filename.clear();
+    if (is_legacy && mapping.filename == "[unmapped]") mapping.filename.clear();
+  }
+  // As for pprof: the program is the first mapping, even if nobody said which it is.
+  if (profile->mappings.empty()) {
+    profile->mappings.emplace_back();
+    for (Location& location : profile->locations) location.mapping = MappingId{1};
   }
   return profile;
 }
@@ -67,7 +86,10 @@ Result<Profile> Combine(Sources sources) {
         sample.labels.push_back({.key = "pprof::base", .text = "true"});
       }
     }
-    result = Merge({&*result, &*base});
+    std::vector<Profile> both;
+    both.push_back(*std::move(result));
+    both.push_back(*std::move(base));
+    result = MergeAll(both);
   }
   if (!result.ok()) return result;
   if (result->sample_types.empty()) {
