@@ -81,8 +81,8 @@ std::string Harmless(std::string_view text) {
 }
 
 Status Refusal(const Source& source, const Reply& reply) {
-  std::string message = Concat(UrlOf(source), ": server response: ", reply.status, " ",
-                               Harmless(reply.reason));
+  std::string message =
+      Concat(UrlOf(source), ": server response: ", reply.status, " ", Harmless(reply.reason));
   if (reply.is_from_pprof && absl::StrContains(reply.content_type, "text/plain")) {
     absl::StrAppend(&message, " - ", Harmless(std::string_view(reply.body).substr(0, 4096)));
   }
@@ -98,7 +98,9 @@ bool IsRedirect(unsigned status) {
 Status Unwrap(const Source& source, Reply* reply) {
   if (absl::StrContains(reply->content_encoding, "gzip")) {
     auto plain = Gunzip(reply->body, kMaxUnpackedBytes);
-    if (!plain) return Status(plain.status().code(), Concat(UrlOf(source), ": ", plain.status().message()));
+    if (!plain)
+      return Status(plain.status().code(),
+                    Concat(UrlOf(source), ": ", plain.status().message()));
     reply->body = *std::move(plain);
   }
   if (IsGzip(reply->body)) {
@@ -137,9 +139,10 @@ Result<Download> Fetch(std::string_view target, std::string_view profile,
     timeout = std::chrono::seconds(seconds + seconds / 2);
   }
   Progress progress(command, *source, options.progress);
-  const GetOptions get = {.token = *token,
-                          .header_timeout = timeout + std::chrono::seconds(5),
-                          .on_wait = [&progress](std::int64_t waited) { progress.Show(waited); }};
+  const GetOptions get = {
+      .token = *token,
+      .header_timeout = timeout + std::chrono::seconds(5),
+      .on_wait = [&progress](std::int64_t waited) { progress.Show(waited); }};
   for (int redirects = 0; redirects <= kMaxRedirects; ++redirects) {
     auto reply = Get(*source, get);
     if (!reply) return reply.status();
@@ -150,7 +153,9 @@ Result<Download> Fetch(std::string_view target, std::string_view profile,
     }
     if (!IsRedirect(reply->status)) return Refusal(*source, *reply);
     auto next = Follow(*source, reply->location);
-    if (!next) return Status(next.status().code(), Concat(UrlOf(*source), ": ", next.status().message()));
+    if (!next)
+      return Status(next.status().code(),
+                    Concat(UrlOf(*source), ": ", next.status().message()));
     source = std::move(next);
   }
   return Status(StatusCode::kUnavailable, UrlOf(*source) + ": redirected more than 5 times");

@@ -2,7 +2,8 @@
 //
 // Threads  one.
 // Units    seconds.
-// Bounds   http_client.h's; the header must come within timeout + 5 s, as `go tool pprof` has it.
+// Bounds   http_client.h's; the header must come within timeout + 5 s, as `go tool pprof` has
+// it.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@
 namespace heldby::tools {
 
 struct DownloadOptions {
-  std::size_t seconds = 0;  // 0: the query has none
-  std::size_t timeout = 0;  // 0: one and a half times `seconds`, or 60
+  std::size_t seconds = 0;   // 0: the query has none
+  std::size_t timeout = 0;   // 0: one and a half times `seconds`, or 60
   std::string token_file{};  // empty: HELDBY_TOKEN_FILE, or no token
   bool progress = false;     // even if standard error is no terminal
 };

@@ -109,7 +109,8 @@ class Exchange {
                     url + ": the connection was lost in the middle of the answer");
     }
     if (error == http::error::end_of_stream) {
-      return Status(StatusCode::kUnavailable, url + ": closed the connection without an answer");
+      return Status(StatusCode::kUnavailable,
+                    url + ": closed the connection without an answer");
     }
     if (error == beast::error::timeout) {
       return Status(StatusCode::kUnavailable, url + ": no answer in time");

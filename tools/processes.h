@@ -12,8 +12,8 @@ namespace heldby::tools {
 
 [[nodiscard]] std::vector<std::string> NamesIn(const std::string& folder);
 
-/// "http://127.0.0.1:6060" or "unix:/path". Empty: this process serves nothing (or is not ours to
-/// look into).
+/// "http://127.0.0.1:6060" or "unix:/path". Empty: this process serves nothing (or is not ours
+/// to look into).
 [[nodiscard]] std::string AddressOf(const std::string& process);
 
 }  // namespace heldby::tools

@@ -65,8 +65,8 @@ void AddFlags(const Command& command, Settings* settings, Flags* flags) {
   flags->Action("flat", [&report] { report.sort_by_cum = false; });
   flags->Text("unit", &report.unit);
   flags->Text("sample_index", &report.sample_index);
-  for (const char* column : {"inuse_space", "inuse_objects", "alloc_space", "alloc_objects",
-                             "contentions"}) {
+  for (const char* column :
+       {"inuse_space", "inuse_objects", "alloc_space", "alloc_objects", "contentions"}) {
     flags->Action(column, [&report, column] { report.sample_index = column; });
   }
   flags->Action("total_delay", [&report] { report.sample_index = "delay"; });
@@ -79,11 +79,11 @@ void AddFlags(const Command& command, Settings* settings, Flags* flags) {
   flags->Text("tagfocus", &report.filters.tagfocus);
   flags->Text("tagignore", &report.filters.tagignore);
   flags->Text("tagroot", &settings->tag_roots);
-  for (const auto& [name, by] : {std::pair{"functions", Granularity::kFunctions},
-                                 std::pair{"filefunctions", Granularity::kFileFunctions},
-                                 std::pair{"files", Granularity::kFiles},
-                                 std::pair{"lines", Granularity::kLines},
-                                 std::pair{"addresses", Granularity::kAddresses}}) {
+  for (const auto& [name, by] :
+       {std::pair{"functions", Granularity::kFunctions},
+        std::pair{"filefunctions", Granularity::kFileFunctions},
+        std::pair{"files", Granularity::kFiles}, std::pair{"lines", Granularity::kLines},
+        std::pair{"addresses", Granularity::kAddresses}}) {
     flags->Action(name, [&report, by = by] { report.granularity = by; });
   }
   if (command.is_diff) {
@@ -152,8 +152,8 @@ int Print(const Command& command, Settings settings, std::vector<std::string> na
     bases.push_back(names[0]);
     names.erase(names.begin());
   }
-  for (const auto& [from, to] : {std::pair{&names, &sources.profiles},
-                                 std::pair{&bases, &sources.bases}}) {
+  for (const auto& [from, to] :
+       {std::pair{&names, &sources.profiles}, std::pair{&bases, &sources.bases}}) {
     if (Status status = ReadInto(*from, command, settings.download, to); !status.ok()) {
       return Fail(command, 1, status.message());
     }
@@ -180,8 +180,7 @@ int Run(const Command& command, const Arguments& arguments) try {
   }
   const std::string objection = Objection(command, settings, names->size());
   if (!objection.empty()) return Fail(command, 2, absl::StrCat(objection, "\n", kUsage));
-  settings.report.tag_roots =
-      absl::StrSplit(settings.tag_roots, ',', absl::SkipEmpty());
+  settings.report.tag_roots = absl::StrSplit(settings.tag_roots, ',', absl::SkipEmpty());
   return Print(command, std::move(settings), *std::move(names));
 } catch (const std::exception& error) {
   return Fail(command, 1, error.what());

@@ -18,16 +18,16 @@ namespace {
 constexpr std::string_view kRoot = "/debug/pprof/";
 
 Status Invalid(std::string_view target, std::string_view why) {
-  return Status(StatusCode::kInvalidArgument,
-                Concat("target is \"", target, "\": ", why,
-                       "; accepted: host:port, http://host:port/debug/pprof/heap, a process id, "
-                       "unix:/path/of.sock"));
+  return Status(
+      StatusCode::kInvalidArgument,
+      Concat("target is \"", target, "\": ", why,
+             "; accepted: host:port, http://host:port/debug/pprof/heap, a process id, "
+             "unix:/path/of.sock"));
 }
 
 bool IsDigits(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return absl::ascii_isdigit(c);
-  });
+  return !text.empty() &&
+         std::ranges::all_of(text, [](unsigned char c) { return absl::ascii_isdigit(c); });
 }
 
 // "[::1]:80", "host:80", "host".
@@ -68,8 +68,8 @@ Result<std::string> PathOf(std::string_view target, std::string_view base,
   if (absl::EndsWith(path, "/debug/pprof")) path += '/';
   if (!path.empty() && path.back() != '/') {
     if (profile.empty()) return std::string(base);
-    return Invalid(target, Concat("it names a profile already, and \"", profile,
-                                  "\" is another"));
+    return Invalid(target,
+                   Concat("it names a profile already, and \"", profile, "\" is another"));
   }
   if (query != base.size()) return Invalid(target, "a query needs a profile before it");
   if (profile.empty()) profile = "heap";
@@ -136,9 +136,9 @@ Result<Source> ParseSource(std::string_view target, std::string_view profile) {
   }
   const std::string address = AddressOf(std::string(target));
   if (address.empty()) {
-    return Status(StatusCode::kNotFound,
-                  Concat("process ", target, " serves no endpoint, or is another user's; "
-                         "`heldby ls` lists those that do"));
+    return Status(StatusCode::kNotFound, Concat("process ", target,
+                                                " serves no endpoint, or is another user's; "
+                                                "`heldby ls` lists those that do"));
   }
   return ParseAddress(target, address, profile);
 }
@@ -160,9 +160,8 @@ Result<Source> Follow(const Source& from, std::string_view location) {
     const std::string path = from.target.substr(0, from.target.find('?'));
     to.target = Concat(path.substr(0, path.rfind('/') + 1), location);
   }
-  if (location.empty() || !std::ranges::all_of(to.target, [](unsigned char c) {
-        return absl::ascii_isgraph(c);
-      })) {
+  if (location.empty() ||
+      !std::ranges::all_of(to.target, [](unsigned char c) { return absl::ascii_isgraph(c); })) {
     return Status(StatusCode::kUnavailable, "redirected to no place");
   }
   return to;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "exporters/http/delta_series.h"
 #include "exporters/pprof/goroutine_text.h"
 #include "exporters/pprof/text.h"
 #include "heldby/connection.h"
@@ -109,6 +110,7 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_descriptors_total", counters.dropped_descriptors_total},
       {"dropped_inheritances_total", counters.dropped_inheritances_total},
   };
+  trailer.push_back(Concat("dropped_delta_stacks_total = ", DroppedDeltaStacksTotal()));
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.
   rusage usage{};

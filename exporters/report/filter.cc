@@ -58,8 +58,8 @@ Verdict Judge(const Patterns& patterns, const Profile& profile, Location* locati
               Seen* seen) {
   Verdict verdict;
   verdict.is_ignored = patterns.ignore && Matches(profile, *location, *patterns.ignore);
-  verdict.is_focused = !verdict.is_ignored &&
-                       (!patterns.focus || Matches(profile, *location, *patterns.focus));
+  verdict.is_focused =
+      !verdict.is_ignored && (!patterns.focus || Matches(profile, *location, *patterns.focus));
   seen->ignore |= verdict.is_ignored;
   seen->focus |= verdict.is_focused;
   if (patterns.hide && Matches(profile, *location, *patterns.hide)) {
@@ -103,8 +103,8 @@ void FilterByName(const Patterns& patterns, Profile* profile, Seen* seen) {
 Status FilterByTag(const Filters& filters, Profile* profile,
                    std::vector<std::string>* warnings) {
   const LabelUnits units = UnitsOfLabels(*profile);
-  const std::pair<const char*, const std::string*> asked[] = {{"tagfocus", &filters.tagfocus},
-                                                              {"tagignore", &filters.tagignore}};
+  const std::pair<const char*, const std::string*> asked[] = {
+      {"tagfocus", &filters.tagfocus}, {"tagignore", &filters.tagignore}};
   for (const auto& [name, text] : asked) {
     if (text->empty()) continue;
     const bool is_focus = text == &filters.tagfocus;

@@ -25,9 +25,9 @@ struct Filters {
   std::string tagignore{};  // none with such a label
 };
 
-/// What drop_frames and keep_frames of the profile ask for: a matching frame goes, with all that
-/// it called, unless nothing else would be nearer the root.
-/// kInvalidArgument  drop_frames or keep_frames is no regular expression.
+/// What drop_frames and keep_frames of the profile ask for: a matching frame goes, with all
+/// that it called, unless nothing else would be nearer the root. kInvalidArgument  drop_frames
+/// or keep_frames is no regular expression.
 [[nodiscard]] Status DropUninteresting(Profile* profile);
 
 /// A frame at the root of every stack for each of these labels, named after its value; the

@@ -86,7 +86,7 @@ class Builder {
   const KeySet* kept_;
   std::vector<Node> nodes_;
   absl::flat_hash_map<NodeKey, std::size_t> row_by_key_;
-  std::vector<std::vector<std::size_t>> rows_;  // by location
+  std::vector<std::vector<std::size_t>> rows_;                            // by location
   absl::flat_hash_map<std::pair<std::size_t, std::size_t>, Edge> edges_;  // caller, callee
   std::vector<std::size_t> seen_;  // by row: the last sample it was in
 };
@@ -174,8 +174,7 @@ std::vector<NodeKey> KeysOf(const Profile& profile, const Location& location) {
     keys.push_back({.object = object, .address = location.address});
   }
   for (const Line& line : location.lines) {
-    const Function& function =
-        profile.functions[static_cast<std::size_t>(line.function) - 1];
+    const Function& function = profile.functions[static_cast<std::size_t>(line.function) - 1];
     NodeKey key = {.name = function.name,
                    .file = CleanPath(function.filename),
                    .address = location.address,
@@ -198,13 +197,15 @@ Graph BuildGraph(const Profile& profile, const GraphOptions& options) {
   const std::uint64_t edge_cutoff = Cutoff(total, options.edge_fraction);
 
   // Rows that go leave their value with nobody, and their callers with edges to their callees:
-  // hence each time from the samples.
+  // hence each time from the samples. Rows that only -drop_negative hides stay as callers.
   const auto rebuild = [&](std::size_t limit, std::uint64_t cutoff) {
     KeySet kept;
     for (std::size_t i = 0; i < std::min(limit, graph.nodes.size()); ++i) {
       if (Magnitude(graph.nodes[i].cum) >= cutoff) kept.insert(graph.nodes[i].key);
     }
-    graph.nodes = Builder(profile, options.column, &kept).Build(options, edge_cutoff);
+    const bool is_smaller = kept.size() < graph.nodes.size();
+    graph.nodes = Builder(profile, options.column, is_smaller ? &kept : nullptr)
+                      .Build(options, edge_cutoff);
   };
   const std::size_t before = graph.nodes.size();
   rebuild(before, node_cutoff);

@@ -56,9 +56,9 @@ struct GraphOptions {
 };
 
 struct Graph {
-  std::vector<Node> nodes;          // sorted
-  std::size_t original_count = 0;   // before node_count
-  std::size_t dropped_by_cum = 0;   // below node_fraction
+  std::vector<Node> nodes;         // sorted
+  std::size_t original_count = 0;  // before node_count
+  std::size_t dropped_by_cum = 0;  // below node_fraction
 };
 
 [[nodiscard]] Graph BuildGraph(const Profile& profile, const GraphOptions& options);

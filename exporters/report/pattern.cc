@@ -9,7 +9,8 @@ namespace heldby::report {
 constexpr std::size_t kMaxPatternBytes = 4096;
 
 Result<Pattern> Pattern::Compile(std::string_view what, std::string_view text) {
-  // Not ECMAScript's default matcher, which recurses per character of the text and tries for ever.
+  // Not ECMAScript's default matcher, which recurses per character of the text and tries for
+  // ever.
   auto flags = std::regex::ECMAScript | std::regex_constants::__polynomial;
   std::string_view body = text;
   if (body.starts_with("(?i)")) {

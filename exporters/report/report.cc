@@ -122,8 +122,7 @@ std::string TimeText(std::int64_t time_ns) {
 
 std::string DurationText(const View& view) {
   const Profile& profile = view.profile;
-  const Scaled total =
-      Scale(view.total, profile.sample_types[view.column].unit, "nanoseconds");
+  const Scaled total = Scale(view.total, profile.sample_types[view.column].unit, "nanoseconds");
   std::string ratio;
   if (total.unit == "ns" && total.value != 0) {
     ratio = Concat("(", Percentage(SaturatingCast(total.value), profile.duration_ns), ")");
@@ -178,15 +177,15 @@ void AddSummary(const View& view, const Graph& graph, const Options& options,
                           view.Text(view.total), " total"));
   if (view.total == 0) return;
   if (graph.dropped_by_cum > 0) {
-    const auto limit = Absolute(
-        SaturatingCast(static_cast<double>(view.total) * options.node_fraction));
+    const auto limit =
+        Absolute(SaturatingCast(static_cast<double>(view.total) * options.node_fraction));
     lines->push_back(Concat("Dropped ", graph.dropped_by_cum,
                             graph.dropped_by_cum > 1 ? " nodes" : " node",
                             " (cum <= ", view.Text(limit), ")"));
   }
   if (!graph.nodes.empty() && graph.nodes.size() < graph.original_count) {
-    lines->push_back(Concat("Showing top ", graph.nodes.size(), " nodes out of ",
-                            graph.original_count));
+    lines->push_back(
+        Concat("Showing top ", graph.nodes.size(), " nodes out of ", graph.original_count));
   }
 }
 
@@ -238,8 +237,8 @@ std::string StackLines(const View& view, const Sample& sample) {
 Result<std::size_t> FindColumn(const Profile& profile, std::string_view name) {
   const auto& types = profile.sample_types;
   const auto find = [&types](std::string_view wanted) {
-    return static_cast<std::size_t>(
-        std::ranges::find(types, wanted, &ValueType::type) - types.begin());
+    return static_cast<std::size_t>(std::ranges::find(types, wanted, &ValueType::type) -
+                                    types.begin());
   };
   if (name.empty()) {
     const std::size_t index = find(profile.default_sample_type);
@@ -256,7 +255,8 @@ Result<std::size_t> FindColumn(const Profile& profile, std::string_view name) {
   const std::size_t index = std::min(find(name), find(plain));
   if (!is_number && index < types.size()) return index;
   std::string known;
-  for (const ValueType& type : types) absl::StrAppend(&known, known.empty() ? "" : ", ", type.type);
+  for (const ValueType& type : types)
+    absl::StrAppend(&known, known.empty() ? "" : ", ", type.type);
   return Status(StatusCode::kInvalidArgument,
                 Concat("sample_index is \"", name, "\"; accepted: ", known,
                        ", or a number from 0 to ", types.size() - 1));

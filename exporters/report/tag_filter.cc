@@ -24,13 +24,15 @@ struct Quantity {
 std::optional<Quantity> TakeQuantity(std::string_view* text) {
   std::size_t at = text->starts_with('+') || text->starts_with('-');
   const std::size_t digits = at;
-  while (at < text->size() && absl::ascii_isdigit(static_cast<unsigned char>((*text)[at]))) ++at;
+  while (at < text->size() && absl::ascii_isdigit(static_cast<unsigned char>((*text)[at])))
+    ++at;
   Quantity quantity;
   if (at == digits || !absl::SimpleAtoi(AsPiece(text->substr(0, at)), &quantity.number)) {
     return std::nullopt;
   }
   const std::size_t unit = at;
-  while (at < text->size() && absl::ascii_isalpha(static_cast<unsigned char>((*text)[at]))) ++at;
+  while (at < text->size() && absl::ascii_isalpha(static_cast<unsigned char>((*text)[at])))
+    ++at;
   quantity.unit = text->substr(unit, at - unit);
   text->remove_prefix(at);
   return quantity;

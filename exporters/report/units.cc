@@ -27,8 +27,8 @@ constexpr Unit kMemory[] = {
     {"PB", {"pb", "pbyte", "petabyte"}, 0x1p50},
 };
 constexpr Unit kTime[] = {
-    {"ns", {"ns", "nanosecond"}, 1},      {"us", {"us", "microsecond"}, 1e3},
-    {"ms", {"ms", "millisecond"}, 1e6},   {"s", {"s", "sec", "second"}, 1e9},
+    {"ns", {"ns", "nanosecond"}, 1},    {"us", {"us", "microsecond"}, 1e3},
+    {"ms", {"ms", "millisecond"}, 1e6}, {"s", {"s", "sec", "second"}, 1e9},
     {"hrs", {"hour", "hr"}, 3600e9},
 };
 constexpr Unit kGcu[] = {
