@@ -3,7 +3,7 @@
 #
 #   core  base <- stack <- registry <- sampler <- hooks <- core.h
 #   face  profile <- symbolize;  collect: the only door between both;  runtime: all of lib/
-#   out   exporters: heldby/*.h, profile, base, exporters;  tools: heldby/*.h, exporters
+#   out   exporters: heldby/*.h, profile, base, exporters;  tools: heldby/*.h, exporters, profile
 cmake_minimum_required(VERSION 3.25)
 set(core/base     core/base)
 set(core/stack    core/stack core/base)
@@ -16,7 +16,7 @@ set(symbolize     symbolize profile core/base)
 set(collect       collect core profile core/base)
 set(runtime       runtime collect symbolize profile core core/base)
 set(exporters     exporters profile core/base)
-set(tools         tools exporters)
+set(tools         tools exporters profile)
 set(examples      examples)
 
 file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}

@@ -17,4 +17,12 @@ int Run(const Arguments& arguments);
 /// heldby ls: the processes of this user that serve an endpoint.
 int List(const Arguments& arguments);
 
+/// heldby fetch [options] TARGET [PROFILE]: a profile of a server into a file.
+int FetchMain(const Arguments& arguments);
+
+/// heldby top|diff|text [options] FILE|TARGET...: reports as `go tool pprof` prints them.
+int TopMain(const Arguments& arguments);
+int DiffMain(const Arguments& arguments);
+int TextMain(const Arguments& arguments);
+
 }  // namespace heldby::tools

@@ -1,50 +1,17 @@
-// heldby ls: served processes announce themselves with a memfd whose name is their address;
-// here they are found by looking through /proc, with no file or socket of our own in between.
-#include <dirent.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "tools/commands.h"
+#include "tools/processes.h"
 
 namespace heldby::tools {
 namespace {
-
-constexpr char kMark[] = "/memfd:heldby:";
-
-std::vector<std::string> NamesIn(const std::string& folder) {
-  std::vector<std::string> names;
-  std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(folder.c_str()), &closedir);
-  if (open == nullptr) return names;  // gone meanwhile, or another user's
-  while (const dirent* entry = readdir(open.get())) names.emplace_back(entry->d_name);
-  return names;
-}
-
-// Empty: this process serves nothing (or is not ours to look into).
-std::string AddressOf(const std::string& process) {
-  const std::string folder = absl::StrCat("/proc/", process, "/fd/");
-  for (const std::string& fd : NamesIn(folder)) {
-    char target[512];
-    const ssize_t size = readlink((folder + fd).c_str(), target, sizeof(target));
-    if (size <= 0) continue;
-    absl::string_view name(target, static_cast<std::size_t>(size));
-    if (absl::ConsumePrefix(&name, kMark)) {
-      absl::ConsumeSuffix(&name, " (deleted)");
-      return std::string(name);
-    }
-  }
-  return {};
-}
 
 std::string CommandOf(const std::string& process) {
   std::ifstream file(absl::StrCat("/proc/", process, "/cmdline"), std::ios::binary);

@@ -15,6 +15,17 @@ constexpr char kUsage[] =
     "      127.0.0.1:6060, 127.0.0.1:0 (any free port, the default), unix:/path/%p.sock\n"
     "  heldby ls\n"
     "      lists your processes that serve an endpoint\n"
+    "  heldby fetch [-o FILE] [-seconds N] [-token-file FILE] TARGET [PROFILE]\n"
+    "      saves a profile, heap if none is named. TARGET: host:port, http://..., a process "
+    "id,\n"
+    "      unix:/path. Without -o: pprof.PROGRAM.TYPES.NNN.pb.gz in this folder\n"
+    "  heldby top [options] FILE|TARGET ...\n"
+    "      the functions that hold most, as go tool pprof -top prints them; -help lists "
+    "options\n"
+    "  heldby diff [-diff_base] [options] OLD NEW\n"
+    "      what changed from one profile to the other\n"
+    "  heldby text [options] FILE|TARGET ...\n"
+    "      every stack with its labels, as go tool pprof -traces prints them\n"
     "  heldby convert IN OUT\n"
     "      turns a gperftools profile (heap, growth, CPU) into a .pb.gz for go tool pprof\n"
     "  heldby version | help\n";
@@ -26,6 +37,10 @@ int main(int argc, char** argv) {
   const heldby::tools::Arguments arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
   if (command == "run") return heldby::tools::Run(arguments);
   if (command == "ls") return heldby::tools::List(arguments);
+  if (command == "fetch") return heldby::tools::FetchMain(arguments);
+  if (command == "top") return heldby::tools::TopMain(arguments);
+  if (command == "diff") return heldby::tools::DiffMain(arguments);
+  if (command == "text") return heldby::tools::TextMain(arguments);
   if (command == "convert") return heldby::ConvertMain(argc - 1, argv + 1);
   if (command == "version" || command == "--version") {
     std::puts("heldby " HELDBY_VERSION);
@@ -39,7 +54,8 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
   } else {
     std::fprintf(stderr,
-                 "heldby: unknown command \"%s\"; accepted: run, ls, convert, version, help\n",
+                 "heldby: unknown command \"%s\"; accepted: run, ls, fetch, top, diff, text, "
+                 "convert, version, help\n",
                  std::string(command).c_str());
   }
   return 2;

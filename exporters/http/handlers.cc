@@ -106,6 +106,14 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
         {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
   };
   std::ranges::for_each(profiles, add);
+  for (const ProfileEntry& entry : profiles) {
+    if (!HasDeltaSeries(entry.name)) continue;
+    const std::string name = Concat(kDeltaPrefix, entry.name);
+    rows.push_back({name, Concat(name, "?debug=1"),
+                    Concat("What came to ", entry.name,
+                           " since this was last fetched without debug, for scrapers."),
+                    entry.count()});
+  }
   std::ranges::for_each(CustomProfiles(), add);
   std::ranges::sort(rows, {}, &IndexRow::name);
   return rows;
@@ -190,6 +198,26 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
     return TextReply(*std::move(written));
   }
   return Encoded(entry.name, *profile);
+}
+
+Response DeltaProfile(const ProfileEntry& entry, DeltaSeries* series, const Request& request,
+                      const Query& query) {
+  const bool is_text = ParseInteger(query.Get("debug")).value_or(0) != 0;
+  const auto take = [&entry] { return entry.take({.all_frames = true}); };
+  const auto write = [&](const Profile& delta) -> Result<std::string> {
+    if (request.cancelled && request.cancelled()) {
+      return Status(StatusCode::kUnavailable, "context canceled");
+    }
+    return is_text ? entry.text(delta) : EncodePprof(delta);
+  };
+  // A look must not take from the scraper what it comes for.
+  const bool is_look = is_text || request.method == "HEAD";
+  auto body = is_look ? series->Peek(take, write) : series->Next(take, write);
+  if (!body) {
+    return ErrorReply(500, Concat("failed to collect profile: ", body.status().message()));
+  }
+  return is_text ? TextReply(*std::move(body))
+                 : DownloadReply(Concat(kDeltaPrefix, entry.name), *std::move(body));
 }
 
 Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "exporters/http/delta_series.h"
 #include "exporters/http/profile_table.h"
 #include "exporters/http/target.h"
 #include "heldby/http.h"
@@ -27,6 +28,13 @@ using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::
 /// debug, gc and seconds, in the order in which Go checks them.
 [[nodiscard]] Response NamedProfile(const ProfileEntry& entry, const Query& query,
                                     const std::function<bool()>& cancelled);
+
+inline constexpr std::string_view kDeltaPrefix = "delta_";
+
+/// delta_NAME of `entry`: what came since it was last asked for. Text, and the answer to a
+/// HEAD, leave the next answer whole.
+[[nodiscard]] Response DeltaProfile(const ProfileEntry& entry, DeltaSeries* series,
+                                    const Request& request, const Query& query);
 
 /// seconds (30), hz (100), labels. One at a time in a process; a client that leaves ends it.
 [[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "exporters/http/delta_series.h"
 #include "exporters/pprof/goroutine_text.h"
 #include "exporters/pprof/text.h"
 #include "heldby/connection.h"
@@ -108,6 +109,7 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_cpu_samples_total", counters.dropped_cpu_samples_total},
       {"unwatched_cpu_threads_total", counters.unwatched_cpu_threads_total},
   };
+  trailer.push_back(Concat("dropped_delta_stacks_total = ", DroppedDeltaStacksTotal()));
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.
   rusage usage{};

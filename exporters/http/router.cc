@@ -31,10 +31,12 @@ Response MethodNotAllowed(std::string_view allowed) {
 
 }  // namespace
 
-Router::Router() : Router(BuiltinProfiles(), &SymbolNames) {}
+Router::Router() : Router(BuiltinProfiles(), &SymbolNames) { deltas_ = ProcessDeltaSeries(); }
 
 Router::Router(std::span<const ProfileEntry> profiles, SymbolNamesFunction symbol_names)
-    : profiles_(profiles), symbol_names_(symbol_names) {}
+    : profiles_(profiles),
+      symbol_names_(symbol_names),
+      deltas_(std::make_shared<DeltaSeriesSet>()) {}
 
 std::size_t Router::MaxBodyBytes(const Request& request) {
   if (request.method != "POST") return 0;
@@ -92,11 +94,15 @@ Response Router::Named(const Request& request, std::string_view name,
                        const Target& target) const {
   if (name.empty()) return IndexPage(profiles_);
   if (name == "cmdline") return CommandLine();
+  DeltaSeries* series = nullptr;
+  if (name.starts_with(kDeltaPrefix)) series = deltas_->Find(name.substr(kDeltaPrefix.size()));
+  if (series != nullptr) name.remove_prefix(kDeltaPrefix.size());
   const std::optional<ProfileEntry> entry = Find(name);
   if (!entry && name != "profile") return ErrorReply(404, "Unknown profile");
   const auto query = Query::Parse(target.raw_query);
   if (!query) return ErrorReply(400, query.status().message());
   if (name == "profile") return CpuProfile(*query, request.cancelled);
+  if (series != nullptr) return DeltaProfile(*entry, series, request, *query);
   return NamedProfile(*entry, *query, request.cancelled);
 }
 

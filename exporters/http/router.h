@@ -10,10 +10,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "exporters/http/delta_series.h"
 #include "exporters/http/handlers.h"
 #include "exporters/http/profile_table.h"
 #include "exporters/http/target.h"
@@ -27,7 +29,7 @@ class Router {
  public:
   /// Over what this process has.
   Router();
-  /// REQUIRES: `profiles` is sorted by name and outlives the router.
+  /// With deltas of its own. REQUIRES: `profiles` is sorted by name and outlives the router.
   Router(std::span<const ProfileEntry> profiles, SymbolNamesFunction symbol_names);
 
   [[nodiscard]] Response Route(const Request& request) const;
@@ -46,6 +48,7 @@ class Router {
 
   std::span<const ProfileEntry> profiles_;
   SymbolNamesFunction symbol_names_;
+  std::shared_ptr<DeltaSeriesSet> deltas_;
 };
 
 }  // namespace heldby::http

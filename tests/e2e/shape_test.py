@@ -31,6 +31,7 @@ class Server:
         server = lab.start([lab.bin("download_server"), f"--file={path}", "--listen=127.0.0.1:0",
                             "--debug=127.0.0.1:0", "--mode=leaky"])
         port = server.wait_for(r"downloads on http://127\.0\.0\.1:(\d+)/")[1]
+        self.downloads = f"http://127.0.0.1:{port}/"
         self.debug = server.wait_for(r"(http://127\.0\.0\.1:\d+)/debug/pprof/")[1]
         stuck = lab.start([lab.bin("stuck_client"), f"--port={port}", "--count=3", "--seconds=200"],
                           stdin=subprocess.PIPE)
@@ -43,12 +44,13 @@ class Server:
             return Profile(reply.read())
 
 
-def check_shape(name, profile):
+def check_shape(name, profile, *, is_interval=False, allowed=None):
     types, period_type = TYPES[name]
     check(profile.sample_types == types, f"{name}: {profile.sample_types}")
     check(profile.period_type == period_type and profile.period >= 1, f"{name}: {profile.period_type}")
     check(all("-" not in each for each in profile.sample_types), f"{name}: Pyroscope wants no hyphen")
-    check(profile.time_nanos > 0 and profile.duration_nanos == 0, f"{name}: an instant, not an interval")
+    check(profile.time_nanos > 0, f"{name}: no time")
+    check((profile.duration_nanos > 0) == is_interval, f"{name}: {profile.duration_nanos} ns for an interval")
     check(profile.strings[0] == "", f"{name}: the first string is the empty one")
     for table in (profile.mappings, profile.locations, profile.functions):
         check([row[1][0] for row in table] == list(range(1, len(table) + 1)), f"{name}: ids are 1..N in order")
@@ -61,7 +63,7 @@ def check_shape(name, profile):
         check(real or file.startswith("["), f"{name}: {file} at {row[3][0]:#x}")
     for sample in profile.samples:
         check(len(sample["values"]) == len(types), f"{name}: {sample}")
-        check(set(sample["labels"]) <= ALLOWED.get(name, {"route"}), f"{name}: labels {sample['labels']}")
+        check(set(sample["labels"]) <= (allowed or ALLOWED.get(name, {"route"})), f"{name}: labels {sample['labels']}")
         for key, values in sample["labels"].items():
             check(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key) and len(values) == 1, f"{name}: {key} {values}")
 
