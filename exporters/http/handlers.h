@@ -28,6 +28,10 @@ using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::
 [[nodiscard]] Response NamedProfile(const ProfileEntry& entry, const Query& query,
                                     const std::function<bool()>& cancelled);
 
+/// POST: what a profile is sampled with from now on. Answers with the value before and the one
+/// now, a line each.
+[[nodiscard]] Response SetRate(const ProfileEntry& entry, const Query& query);
+
 /// Waits like Go's CPU profile: a scraper that asks again at once must not become a busy loop.
 [[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
 

@@ -104,6 +104,7 @@ constexpr CoreApi kApi = {
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,
+    .contention = &contention_api,
 };
 
 }  // namespace

@@ -47,6 +47,7 @@ struct ThreadSlot {
   std::int32_t tid;             // once it is listed in the thread table; 0 before
   std::uint32_t tasks_begun;    // of which one in some has its stack taken
   bool is_own;                  // a thread of the profiler's, in no list of threads
+  std::uint32_t wait;           // the innermost wait under way: core/sampler/contention.h
   Guess guess;                  // where `holder` names neither connection nor task
 };
 static_assert(sizeof(ThreadSlot) <= 128);
