@@ -44,51 +44,51 @@ constinit std::atomic<RwCall> rw_unlock{&heldby_libc_rwunlock};
 
 #define COLD __attribute__((noinline, cold))
 
-COLD int WaitForMutex(pthread_mutex_t* mutex, std::uintptr_t caller) {
-  return Waiting(WaitKind::kMutex, mutex, caller,
+COLD int WaitForMutex(pthread_mutex_t* mutex, const CallSite& site) {
+  return Waiting(WaitKind::kMutex, mutex, site,
                  [=] { return HELDBY_NEXT(pthread_mutex_lock)(mutex); });
 }
 int LockRecorded(pthread_mutex_t* mutex) noexcept {
   const int tried = HELDBY_NEXT(pthread_mutex_trylock)(mutex);
-  return tried != EBUSY ? tried : WaitForMutex(mutex, HELDBY_CALLER);
+  return tried != EBUSY ? tried : WaitForMutex(mutex, HELDBY_CALL_SITE);
 }
 
-COLD int WaitToRead(pthread_rwlock_t* lock, std::uintptr_t caller) {
-  return Waiting(WaitKind::kReadLock, lock, caller,
+COLD int WaitToRead(pthread_rwlock_t* lock, const CallSite& site) {
+  return Waiting(WaitKind::kReadLock, lock, site,
                  [=] { return HELDBY_NEXT(pthread_rwlock_rdlock)(lock); });
 }
 int ReadLockRecorded(pthread_rwlock_t* lock) noexcept {
   const int tried = HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock);
-  return tried != EBUSY ? tried : WaitToRead(lock, HELDBY_CALLER);
+  return tried != EBUSY ? tried : WaitToRead(lock, HELDBY_CALL_SITE);
 }
 
-COLD int WaitToWrite(pthread_rwlock_t* lock, std::uintptr_t caller) {
-  return Waiting(WaitKind::kWriteLock, lock, caller,
+COLD int WaitToWrite(pthread_rwlock_t* lock, const CallSite& site) {
+  return Waiting(WaitKind::kWriteLock, lock, site,
                  [=] { return HELDBY_NEXT(pthread_rwlock_wrlock)(lock); });
 }
 int WriteLockRecorded(pthread_rwlock_t* lock) noexcept {
   const int tried = HELDBY_NEXT(pthread_rwlock_trywrlock)(lock);
-  return tried != EBUSY ? tried : WaitToWrite(lock, HELDBY_CALLER);
+  return tried != EBUSY ? tried : WaitToWrite(lock, HELDBY_CALL_SITE);
 }
 
-COLD int UnlockWaitedFor(pthread_mutex_t* mutex, std::uintptr_t caller) {
-  NoteUnlocking(mutex, caller);
+COLD int UnlockWaitedFor(pthread_mutex_t* mutex, const CallSite& site) {
+  NoteUnlocking(mutex, site.caller);
   return HELDBY_NEXT(pthread_mutex_unlock)(mutex);
 }
 int UnlockRecorded(pthread_mutex_t* mutex) noexcept {
   if (contention.MayBeWaitedFor(mutex)) [[unlikely]] {
-    return UnlockWaitedFor(mutex, HELDBY_CALLER);
+    return UnlockWaitedFor(mutex, HELDBY_CALL_SITE);
   }
   return HELDBY_NEXT(pthread_mutex_unlock)(mutex);
 }
 
-COLD int RwUnlockWaitedFor(pthread_rwlock_t* lock, std::uintptr_t caller) {
-  NoteUnlocking(lock, caller);
+COLD int RwUnlockWaitedFor(pthread_rwlock_t* lock, const CallSite& site) {
+  NoteUnlocking(lock, site.caller);
   return HELDBY_NEXT(pthread_rwlock_unlock)(lock);
 }
 int RwUnlockRecorded(pthread_rwlock_t* lock) noexcept {
   if (contention.MayBeWaitedFor(lock)) [[unlikely]] {
-    return RwUnlockWaitedFor(lock, HELDBY_CALLER);
+    return RwUnlockWaitedFor(lock, HELDBY_CALL_SITE);
   }
   return HELDBY_NEXT(pthread_rwlock_unlock)(lock);
 }
@@ -110,13 +110,13 @@ void DirectCalls() {
 template <typename Try, typename Call>
 __attribute__((always_inline)) inline int LockUntil(WaitKind kind, void* lock, clockid_t clock,
                                                     const timespec* deadline,
-                                                    std::uintptr_t caller, const Try& tries,
+                                                    const CallSite& site, const Try& tries,
                                                     const Call& call) {
   if (!waits_recorded.load(std::memory_order_relaxed) || !IsPlainDeadline(clock, deadline)) {
     return call();
   }
   const int tried = tries();
-  return tried != EBUSY ? tried : Waiting(kind, lock, caller, call);
+  return tried != EBUSY ? tried : Waiting(kind, lock, site, call);
 }
 
 }  // namespace
@@ -173,7 +173,7 @@ HELDBY_HOOK int pthread_rwlock_unlock(pthread_rwlock_t* lock) __THROWNL {
 HELDBY_HOOK int pthread_mutex_timedlock(pthread_mutex_t* __restrict mutex,
                                         const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kMutex, mutex, CLOCK_REALTIME, deadline, HELDBY_CALLER,
+      WaitKind::kMutex, mutex, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_mutex_trylock)(mutex); },
       [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
 }
@@ -181,7 +181,7 @@ HELDBY_HOOK int pthread_mutex_timedlock(pthread_mutex_t* __restrict mutex,
 HELDBY_HOOK int pthread_mutex_clocklock(pthread_mutex_t* __restrict mutex, clockid_t clock,
                                         const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kMutex, mutex, clock, deadline, HELDBY_CALLER,
+      WaitKind::kMutex, mutex, clock, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_mutex_trylock)(mutex); },
       [=] { return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline); });
 }
@@ -189,7 +189,7 @@ HELDBY_HOOK int pthread_mutex_clocklock(pthread_mutex_t* __restrict mutex, clock
 HELDBY_HOOK int pthread_rwlock_timedrdlock(pthread_rwlock_t* __restrict lock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kReadLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALLER,
+      WaitKind::kReadLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_timedrdlock)(lock, deadline); });
 }
@@ -197,7 +197,7 @@ HELDBY_HOOK int pthread_rwlock_timedrdlock(pthread_rwlock_t* __restrict lock,
 HELDBY_HOOK int pthread_rwlock_timedwrlock(pthread_rwlock_t* __restrict lock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kWriteLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALLER,
+      WaitKind::kWriteLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_rwlock_trywrlock)(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_timedwrlock)(lock, deadline); });
 }
@@ -205,7 +205,7 @@ HELDBY_HOOK int pthread_rwlock_timedwrlock(pthread_rwlock_t* __restrict lock,
 HELDBY_HOOK int pthread_rwlock_clockrdlock(pthread_rwlock_t* __restrict lock, clockid_t clock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kReadLock, lock, clock, deadline, HELDBY_CALLER,
+      WaitKind::kReadLock, lock, clock, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_clockrdlock)(lock, clock, deadline); });
 }
@@ -213,7 +213,7 @@ HELDBY_HOOK int pthread_rwlock_clockrdlock(pthread_rwlock_t* __restrict lock, cl
 HELDBY_HOOK int pthread_rwlock_clockwrlock(pthread_rwlock_t* __restrict lock, clockid_t clock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
-      WaitKind::kWriteLock, lock, clock, deadline, HELDBY_CALLER,
+      WaitKind::kWriteLock, lock, clock, deadline, HELDBY_CALL_SITE,
       [=] { return HELDBY_NEXT(pthread_rwlock_trywrlock)(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_clockwrlock)(lock, clock, deadline); });
 }

@@ -39,10 +39,9 @@ void EndCancelled(void* wait) {
 // hence libc's own way for C, a place to jump back to. `Call` is trivial; nothing is lost.
 template <typename Call>
 __attribute__((noinline, cold)) int WaitingCancellable(WaitKind kind, const void* object,
-                                                       std::uintptr_t caller,
-                                                       const Call& call) {
+                                                       const CallSite& site, const Call& call) {
   const int before = errno;
-  std::uint32_t wait = contention.Begin(kind, object, caller, &heap_sampler.stacks());
+  std::uint32_t wait = contention.Begin(kind, object, site, &heap_sampler.stacks());
   errno = before;
   if (wait == 0) return call();
   volatile int result = 0;
@@ -61,26 +60,26 @@ bool Recorded() { return waits_recorded.load(std::memory_order_relaxed); }
 template <typename Call>
 __attribute__((always_inline)) inline int WaitForCondition(pthread_cond_t* condition,
                                                            pthread_mutex_t* mutex,
-                                                           std::uintptr_t caller,
+                                                           const CallSite& site,
                                                            const Call& call) {
   if (!Recorded()) [[likely]]
     return call();
   if (unlocks_recorded.load(std::memory_order_relaxed) && contention.MayBeWaitedFor(mutex)) {
-    NoteUnlocking(mutex, caller);
+    NoteUnlocking(mutex, site.caller);
   }
-  return WaitingCancellable(WaitKind::kCondition, condition, caller, call);
+  return WaitingCancellable(WaitKind::kCondition, condition, site, call);
 }
 
 // A wait for a semaphore is a cancellation point even if it need not wait.
 template <typename Call>
 __attribute__((always_inline)) inline int WaitForSemaphore(sem_t* semaphore,
-                                                           std::uintptr_t caller,
+                                                           const CallSite& site,
                                                            const Call& call) {
   pthread_testcancel();
   const int before = errno;
   if (HELDBY_NEXT(sem_trywait)(semaphore) == 0) return 0;
   errno = before;
-  return WaitingCancellable(WaitKind::kSemaphore, semaphore, caller, call);
+  return WaitingCancellable(WaitKind::kSemaphore, semaphore, site, call);
 }
 
 }  // namespace
@@ -103,14 +102,14 @@ using namespace heldby::core;  // NOLINT: the entries below are C functions at g
 
 HELDBY_HOOK int pthread_cond_wait(pthread_cond_t* __restrict condition,
                                   pthread_mutex_t* __restrict mutex) {
-  return WaitForCondition(condition, mutex, HELDBY_CALLER,
+  return WaitForCondition(condition, mutex, HELDBY_CALL_SITE,
                           [=] { return NEXT_CONDITION(pthread_cond_wait)(condition, mutex); });
 }
 
 HELDBY_HOOK int pthread_cond_timedwait(pthread_cond_t* __restrict condition,
                                        pthread_mutex_t* __restrict mutex,
                                        const timespec* __restrict deadline) {
-  return WaitForCondition(condition, mutex, HELDBY_CALLER, [=] {
+  return WaitForCondition(condition, mutex, HELDBY_CALL_SITE, [=] {
     return NEXT_CONDITION(pthread_cond_timedwait)(condition, mutex, deadline);
   });
 }
@@ -118,7 +117,7 @@ HELDBY_HOOK int pthread_cond_timedwait(pthread_cond_t* __restrict condition,
 HELDBY_HOOK int pthread_cond_clockwait(pthread_cond_t* __restrict condition,
                                        pthread_mutex_t* __restrict mutex, clockid_t clock,
                                        const timespec* __restrict deadline) {
-  return WaitForCondition(condition, mutex, HELDBY_CALLER, [=] {
+  return WaitForCondition(condition, mutex, HELDBY_CALL_SITE, [=] {
     return HELDBY_NEXT(pthread_cond_clockwait)(condition, mutex, clock, deadline);
   });
 }
@@ -126,7 +125,7 @@ HELDBY_HOOK int pthread_cond_clockwait(pthread_cond_t* __restrict condition,
 HELDBY_HOOK int sem_wait(sem_t* semaphore) {
   if (!Recorded()) [[likely]]
     return HELDBY_NEXT(sem_wait)(semaphore);
-  return WaitForSemaphore(semaphore, HELDBY_CALLER,
+  return WaitForSemaphore(semaphore, HELDBY_CALL_SITE,
                           [=] { return HELDBY_NEXT(sem_wait)(semaphore); });
 }
 
@@ -135,7 +134,7 @@ HELDBY_HOOK int sem_timedwait(sem_t* __restrict semaphore,
   if (!Recorded() || !IsPlainDeadline(CLOCK_REALTIME, deadline)) {
     return HELDBY_NEXT(sem_timedwait)(semaphore, deadline);
   }
-  return WaitForSemaphore(semaphore, HELDBY_CALLER,
+  return WaitForSemaphore(semaphore, HELDBY_CALL_SITE,
                           [=] { return HELDBY_NEXT(sem_timedwait)(semaphore, deadline); });
 }
 
@@ -144,7 +143,7 @@ HELDBY_HOOK int sem_clockwait(sem_t* __restrict semaphore, clockid_t clock,
   if (!Recorded() || !IsPlainDeadline(clock, deadline)) {
     return HELDBY_NEXT(sem_clockwait)(semaphore, clock, deadline);
   }
-  return WaitForSemaphore(semaphore, HELDBY_CALLER, [=] {
+  return WaitForSemaphore(semaphore, HELDBY_CALL_SITE, [=] {
     return HELDBY_NEXT(sem_clockwait)(semaphore, clock, deadline);
   });
 }
@@ -155,6 +154,6 @@ HELDBY_HOOK int pthread_join(pthread_t thread, void** result) {
   const int tried = HELDBY_NEXT(pthread_tryjoin_np)(thread, result);
   if (tried != EBUSY) return tried;
   return WaitingCancellable(WaitKind::kThread, reinterpret_cast<const void*>(thread),
-                            HELDBY_CALLER,
+                            HELDBY_CALL_SITE,
                             [=] { return HELDBY_NEXT(pthread_join)(thread, result); });
 }

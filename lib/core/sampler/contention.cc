@@ -17,6 +17,12 @@ namespace heldby::core {
 
 constinit Contention contention;
 
+namespace {
+// The kernel's frame for a handler has the registers twice: more than this, and there is the
+// interrupted wait's own frame above it.
+constexpr std::uintptr_t kHandlerBytes = 1024;
+}  // namespace
+
 BlockWeight BlockWeightOf(std::uint64_t delay_ns, std::uint64_t rate_ns, std::uint64_t random) {
   const std::uint64_t delay = std::max<std::uint64_t>(delay_ns, 1);
   if (delay >= rate_ns) return {kObjectUnit, delay};
@@ -36,26 +42,26 @@ std::uint64_t Contention::set_mutex_fraction(std::uint64_t fraction) {
 }
 
 // A signal handler that jumped out of a wait left its record: it is found by the thread's next
-// wait, which is begun higher up on the stack, or at the same place.
+// wait, unless that one is deeper on the stack by what a handler's own frames take at least.
 void Contention::EndLeftBehind(std::uintptr_t frame) {
   while (thread_slot.wait != 0) {
     WaitRecord* left = waits_.Open(thread_slot.wait);
-    if (left != nullptr && left->frame.load(kRelaxed) > frame) return;  // it is around this one
+    if (left != nullptr && left->frame.load(kRelaxed) > frame + kHandlerBytes)
+      return;  // it is around this one
     const std::uint32_t id = thread_slot.wait;
     thread_slot.wait = left != nullptr ? left->outer.load(kRelaxed) : 0;
     if (left != nullptr) EndRecord(id, *left, /*acquired=*/false);
   }
 }
 
-std::uint32_t Contention::Begin(WaitKind kind, const void* object, std::uintptr_t caller,
+std::uint32_t Contention::Begin(WaitKind kind, const void* object, const CallSite& at,
                                 StackTable* stacks) {
   const std::uint64_t rate = block_rate_ns();
   const bool is_lock = kind <= WaitKind::kWriteLock && mutex_fraction() != 0;
   if (InsideSelf() || (rate == 0 && !is_lock)) return 0;
   SelfGuard self;
   const std::uint64_t start = NowNs();
-  const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  EndLeftBehind(frame);
+  EndLeftBehind(at.frame);
   registry.threads.ListSelf();
   bool guessed = false;
   const Holder holder = registry.HolderNow(&guessed);
@@ -63,7 +69,7 @@ std::uint32_t Contention::Begin(WaitKind kind, const void* object, std::uintptr_
   if (rate != 0) {
     // Now, although most waits are short: the one that never ends must be nameable as well.
     Stack stack;
-    CaptureStack(caller, &stack);
+    CaptureStack(at.caller, &stack);
     site = static_cast<std::uint32_t>(block_.Find(stacks->Intern(stack), 1, holder.labels));
   }
   const std::uint32_t waiter = is_lock ? waiters_.Join(object) : 0;
@@ -71,7 +77,7 @@ std::uint32_t Contention::Begin(WaitKind kind, const void* object, std::uintptr_
     record.start_ns.store(start, kRelaxed);
     record.block_rate_ns.store(rate, kRelaxed);
     record.object.store(object, kRelaxed);
-    record.frame.store(frame, kRelaxed);
+    record.frame.store(at.frame, kRelaxed);
     record.outer.store(thread_slot.wait, kRelaxed);
     record.site.store(site, kRelaxed);
     record.waiter.store(waiter, kRelaxed);

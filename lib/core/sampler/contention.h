@@ -53,7 +53,7 @@ struct WaitRecord {
   std::atomic<std::uint64_t> start_ns;
   std::atomic<std::uint64_t> block_rate_ns;  // when it began; 0: for the mutex profile only
   std::atomic<const void*> object;
-  std::atomic<std::uintptr_t> frame;  // where on the stack of its thread it was begun
+  std::atomic<std::uintptr_t> frame;  // CallSite::frame
   std::atomic<std::uint32_t> outer;   // the wait that a signal handler's wait interrupted
   std::atomic<std::uint32_t> site;    // of `block`
   std::atomic<std::uint32_t> waiter;  // in LockWaiters
@@ -62,6 +62,12 @@ struct WaitRecord {
   std::atomic<std::uint32_t> task;
   std::atomic<WaitKind> kind;
   std::atomic<WaitPhase> phase;
+};
+
+/// Of a call: the return address into the code that made it, and where its stack was.
+struct CallSite {
+  std::uintptr_t caller;
+  std::uintptr_t frame;
 };
 
 class Contention {
@@ -74,9 +80,9 @@ class Contention {
   std::uint64_t set_block_rate_ns(std::uint64_t ns);
   std::uint64_t set_mutex_fraction(std::uint64_t fraction);
 
-  /// The calling thread is about to wait for `object`, in a call from the code that `caller` is
-  /// a return address into. 0: nothing is to be recorded.
-  std::uint32_t Begin(WaitKind kind, const void* object, std::uintptr_t caller,
+  /// The calling thread is about to wait for `object`, in the call made at `site`. 0: nothing
+  /// is to be recorded.
+  std::uint32_t Begin(WaitKind kind, const void* object, const CallSite& site,
                       StackTable* stacks);
   /// `acquired`: a lock, and now the caller has it.
   void End(std::uint32_t wait, bool acquired);
