@@ -25,18 +25,17 @@ std::uint64_t SetMutexFraction(std::uint64_t fraction);
 
 /// Whether waits are being looked at at all.
 inline constinit std::atomic<bool> waits_recorded{false};
-inline constinit std::atomic<bool> unlocks_recorded{false};
 
-#define HELDBY_CALL_SITE                                           \
-  ::heldby::core::CallSite {                                       \
-    reinterpret_cast<std::uintptr_t>(__builtin_return_address(0)), \
-        reinterpret_cast<std::uintptr_t>(__builtin_dwarf_cfa())    \
+#define HELDBY_CALLER reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
+#define HELDBY_CALL_SITE                                                   \
+  ::heldby::core::CallSite {                                               \
+    HELDBY_CALLER, reinterpret_cast<std::uintptr_t>(__builtin_dwarf_cfa()) \
   }
 
 /// A real call that may sleep, as a wait under way. For calls that are no cancellation points.
 template <typename Call>
 __attribute__((always_inline)) inline int Waiting(WaitKind kind, const void* object,
-                                                  const CallSite& site, const Call& call) {
+                                                  CallSite site, const Call& call) {
   const int before = errno;
   const std::uint32_t wait = contention.Begin(kind, object, site, &heap_sampler.stacks());
   errno = before;

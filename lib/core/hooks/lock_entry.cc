@@ -1,6 +1,6 @@
 // Mutexes and read-write locks as the host sees them. While nothing is recorded, each of the
-// frequent calls is one jump to the real one. While contention is, a lock is tried first, and
-// only who would have to wait is looked at; who unlocks looks whether anybody waits.
+// frequent calls is one look and a jump to the real one. While they are, a lock is tried first,
+// and only who would have to wait is looked at; who unlocks looks whether anybody waits.
 //
 // Promises  every function here: no lock of ours, no allocation, no user code; results and
 //           errno are the real call's: what a try cannot take is left to the real call, which
@@ -18,131 +18,139 @@
 // dlsym() may allocate: until then these are called, without asking anybody for their address.
 extern "C" {
 int heldby_libc_mutex_lock(pthread_mutex_t* mutex) noexcept;
+int heldby_libc_mutex_trylock(pthread_mutex_t* mutex) noexcept;
 int heldby_libc_mutex_unlock(pthread_mutex_t* mutex) noexcept;
 int heldby_libc_rdlock(pthread_rwlock_t* lock) noexcept;
+int heldby_libc_tryrdlock(pthread_rwlock_t* lock) noexcept;
 int heldby_libc_wrlock(pthread_rwlock_t* lock) noexcept;
+int heldby_libc_trywrlock(pthread_rwlock_t* lock) noexcept;
 int heldby_libc_rwunlock(pthread_rwlock_t* lock) noexcept;
 }
 asm(".symver heldby_libc_mutex_lock, __pthread_mutex_lock@GLIBC_2.2.5\n"
+    ".symver heldby_libc_mutex_trylock, __pthread_mutex_trylock@GLIBC_2.2.5\n"
     ".symver heldby_libc_mutex_unlock, __pthread_mutex_unlock@GLIBC_2.2.5\n"
     ".symver heldby_libc_rdlock, __pthread_rwlock_rdlock@GLIBC_2.2.5\n"
+    ".symver heldby_libc_tryrdlock, __pthread_rwlock_tryrdlock@GLIBC_2.2.5\n"
     ".symver heldby_libc_wrlock, __pthread_rwlock_wrlock@GLIBC_2.2.5\n"
+    ".symver heldby_libc_trywrlock, __pthread_rwlock_trywrlock@GLIBC_2.2.5\n"
     ".symver heldby_libc_rwunlock, __pthread_rwlock_unlock@GLIBC_2.2.5\n");
 
 namespace heldby::core {
 namespace {
 
-// Where the frequent calls go now: to libc, to whom the dynamic linker finds behind us, or to
-// ourselves. One load and a jump, whichever it is.
-using MutexCall = int (*)(pthread_mutex_t*);
-using RwCall = int (*)(pthread_rwlock_t*);
-constinit std::atomic<MutexCall> mutex_lock{&heldby_libc_mutex_lock};
-constinit std::atomic<MutexCall> mutex_unlock{&heldby_libc_mutex_unlock};
-constinit std::atomic<RwCall> read_lock{&heldby_libc_rdlock};
-constinit std::atomic<RwCall> write_lock{&heldby_libc_wrlock};
-constinit std::atomic<RwCall> rw_unlock{&heldby_libc_rwunlock};
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+// A call that is never unknown, and so needs no look whether it is: one load and a jump.
+template <typename Object>
+class Direct {
+ public:
+  using Function = int (*)(Object*);
+  constexpr explicit Direct(Function function) : function_(function) {}
+  __attribute__((always_inline)) int operator()(Object* object) const {
+    return function_.load(kRelaxed)(object);
+  }
+  void Set(Function function) { function_.store(function, kRelaxed); }
+  Function Get() const { return function_.load(kRelaxed); }
+
+ private:
+  std::atomic<Function> function_;
+};
+
+// The real ones: libc's at first, then whatever the dynamic linker finds behind us.
+constinit Direct<pthread_mutex_t> real_lock{&heldby_libc_mutex_lock};
+constinit Direct<pthread_mutex_t> real_trylock{&heldby_libc_mutex_trylock};
+constinit Direct<pthread_mutex_t> real_unlock{&heldby_libc_mutex_unlock};
+constinit Direct<pthread_rwlock_t> real_rdlock{&heldby_libc_rdlock};
+constinit Direct<pthread_rwlock_t> real_tryrdlock{&heldby_libc_tryrdlock};
+constinit Direct<pthread_rwlock_t> real_wrlock{&heldby_libc_wrlock};
+constinit Direct<pthread_rwlock_t> real_trywrlock{&heldby_libc_trywrlock};
+constinit Direct<pthread_rwlock_t> real_rwunlock{&heldby_libc_rwunlock};
 
 #define COLD __attribute__((noinline, cold))
 
-COLD int WaitForMutex(pthread_mutex_t* mutex, const CallSite& site) {
-  return Waiting(WaitKind::kMutex, mutex, site,
-                 [=] { return HELDBY_NEXT(pthread_mutex_lock)(mutex); });
+COLD int WaitForMutex(pthread_mutex_t* mutex, CallSite site) {
+  return Waiting(WaitKind::kMutex, mutex, site, [=] { return real_lock(mutex); });
 }
-int LockRecorded(pthread_mutex_t* mutex) noexcept {
-  const int tried = HELDBY_NEXT(pthread_mutex_trylock)(mutex);
+COLD int WaitToRead(pthread_rwlock_t* lock, CallSite site) {
+  return Waiting(WaitKind::kReadLock, lock, site, [=] { return real_rdlock(lock); });
+}
+COLD int WaitToWrite(pthread_rwlock_t* lock, CallSite site) {
+  return Waiting(WaitKind::kWriteLock, lock, site, [=] { return real_wrlock(lock); });
+}
+
+// Not inlined: the entries jump here, and have no frame of their own to keep for the other
+// case.
+#define JUMPED_TO __attribute__((noinline))
+JUMPED_TO int LockRecorded(pthread_mutex_t* mutex) {
+  const int tried = real_trylock(mutex);
   return tried != EBUSY ? tried : WaitForMutex(mutex, HELDBY_CALL_SITE);
 }
-
-COLD int WaitToRead(pthread_rwlock_t* lock, const CallSite& site) {
-  return Waiting(WaitKind::kReadLock, lock, site,
-                 [=] { return HELDBY_NEXT(pthread_rwlock_rdlock)(lock); });
-}
-int ReadLockRecorded(pthread_rwlock_t* lock) noexcept {
-  const int tried = HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock);
+JUMPED_TO int ReadLockRecorded(pthread_rwlock_t* lock) {
+  const int tried = real_tryrdlock(lock);
   return tried != EBUSY ? tried : WaitToRead(lock, HELDBY_CALL_SITE);
 }
-
-COLD int WaitToWrite(pthread_rwlock_t* lock, const CallSite& site) {
-  return Waiting(WaitKind::kWriteLock, lock, site,
-                 [=] { return HELDBY_NEXT(pthread_rwlock_wrlock)(lock); });
-}
-int WriteLockRecorded(pthread_rwlock_t* lock) noexcept {
-  const int tried = HELDBY_NEXT(pthread_rwlock_trywrlock)(lock);
+JUMPED_TO int WriteLockRecorded(pthread_rwlock_t* lock) {
+  const int tried = real_trywrlock(lock);
   return tried != EBUSY ? tried : WaitToWrite(lock, HELDBY_CALL_SITE);
 }
 
-COLD int UnlockWaitedFor(pthread_mutex_t* mutex, const CallSite& site) {
-  NoteUnlocking(mutex, site.caller);
-  return HELDBY_NEXT(pthread_mutex_unlock)(mutex);
+// Somebody waits for some lock, which is so only while the mutex profile is on.
+COLD int UnlockNoting(pthread_mutex_t* mutex, std::uintptr_t caller) {
+  if (contention.MayBeWaitedFor(mutex)) NoteUnlocking(mutex, caller);
+  return real_unlock(mutex);
 }
-int UnlockRecorded(pthread_mutex_t* mutex) noexcept {
-  if (contention.MayBeWaitedFor(mutex)) [[unlikely]] {
-    return UnlockWaitedFor(mutex, HELDBY_CALL_SITE);
-  }
-  return HELDBY_NEXT(pthread_mutex_unlock)(mutex);
-}
-
-COLD int RwUnlockWaitedFor(pthread_rwlock_t* lock, const CallSite& site) {
-  NoteUnlocking(lock, site.caller);
-  return HELDBY_NEXT(pthread_rwlock_unlock)(lock);
-}
-int RwUnlockRecorded(pthread_rwlock_t* lock) noexcept {
-  if (contention.MayBeWaitedFor(lock)) [[unlikely]] {
-    return RwUnlockWaitedFor(lock, HELDBY_CALL_SITE);
-  }
-  return HELDBY_NEXT(pthread_rwlock_unlock)(lock);
+COLD int RwUnlockNoting(pthread_rwlock_t* lock, std::uintptr_t caller) {
+  if (contention.MayBeWaitedFor(lock)) NoteUnlocking(lock, caller);
+  return real_rwunlock(lock);
 }
 
-void DirectCalls() {
-  constexpr auto kRelaxed = std::memory_order_relaxed;
-  const bool waits = contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0;
-  const bool unlocks = contention.mutex_fraction() != 0;
-  waits_recorded.store(waits, kRelaxed);
-  unlocks_recorded.store(unlocks, kRelaxed);
-  mutex_lock.store(waits ? &LockRecorded : HELDBY_NEXT(pthread_mutex_lock), kRelaxed);
-  read_lock.store(waits ? &ReadLockRecorded : HELDBY_NEXT(pthread_rwlock_rdlock), kRelaxed);
-  write_lock.store(waits ? &WriteLockRecorded : HELDBY_NEXT(pthread_rwlock_wrlock), kRelaxed);
-  mutex_unlock.store(unlocks ? &UnlockRecorded : HELDBY_NEXT(pthread_mutex_unlock), kRelaxed);
-  rw_unlock.store(unlocks ? &RwUnlockRecorded : HELDBY_NEXT(pthread_rwlock_unlock), kRelaxed);
-}
+bool Recorded() { return waits_recorded.load(kRelaxed); }
 
 // A lock with a deadline: tried first, where the real call would not refuse the deadline.
 template <typename Try, typename Call>
 __attribute__((always_inline)) inline int LockUntil(WaitKind kind, void* lock, clockid_t clock,
-                                                    const timespec* deadline,
-                                                    const CallSite& site, const Try& tries,
-                                                    const Call& call) {
-  if (!waits_recorded.load(std::memory_order_relaxed) || !IsPlainDeadline(clock, deadline)) {
+                                                    const timespec* deadline, CallSite site,
+                                                    const Try& tries, const Call& call) {
+  if (!Recorded() || !IsPlainDeadline(clock, deadline)) {
     return call();
   }
   const int tried = tries();
   return tried != EBUSY ? tried : Waiting(kind, lock, site, call);
 }
 
+void DecideRecording() {
+  waits_recorded.store(contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0,
+                       kRelaxed);
+}
+
 }  // namespace
 
 void ResolveLockCalls() {
-  HELDBY_NEXT(pthread_mutex_trylock);
-  HELDBY_NEXT(pthread_rwlock_tryrdlock);
-  HELDBY_NEXT(pthread_rwlock_trywrlock);
+  real_lock.Set(HELDBY_NEXT(pthread_mutex_lock));
+  real_trylock.Set(HELDBY_NEXT(pthread_mutex_trylock));
+  real_unlock.Set(HELDBY_NEXT(pthread_mutex_unlock));
+  real_rdlock.Set(HELDBY_NEXT(pthread_rwlock_rdlock));
+  real_tryrdlock.Set(HELDBY_NEXT(pthread_rwlock_tryrdlock));
+  real_wrlock.Set(HELDBY_NEXT(pthread_rwlock_wrlock));
+  real_trywrlock.Set(HELDBY_NEXT(pthread_rwlock_trywrlock));
+  real_rwunlock.Set(HELDBY_NEXT(pthread_rwlock_unlock));
   HELDBY_NEXT(pthread_mutex_timedlock);
   HELDBY_NEXT(pthread_mutex_clocklock);
   HELDBY_NEXT(pthread_rwlock_timedrdlock);
   HELDBY_NEXT(pthread_rwlock_timedwrlock);
   HELDBY_NEXT(pthread_rwlock_clockrdlock);
   HELDBY_NEXT(pthread_rwlock_clockwrlock);
-  DirectCalls();
 }
 
 std::uint64_t SetBlockRateNs(std::uint64_t ns) {
   const std::uint64_t before = contention.set_block_rate_ns(ns);
-  DirectCalls();
+  DecideRecording();
   return before;
 }
 
 std::uint64_t SetMutexFraction(std::uint64_t fraction) {
   const std::uint64_t before = contention.set_mutex_fraction(fraction);
-  DirectCalls();
+  DecideRecording();
   return before;
 }
 
@@ -151,30 +159,34 @@ std::uint64_t SetMutexFraction(std::uint64_t fraction) {
 using namespace heldby::core;  // NOLINT: the entries below are C functions at global scope
 
 HELDBY_HOOK int pthread_mutex_lock(pthread_mutex_t* mutex) __THROWNL {
-  return mutex_lock.load(std::memory_order_relaxed)(mutex);
+  return Recorded() ? LockRecorded(mutex) : real_lock(mutex);
 }
 
 HELDBY_HOOK int pthread_mutex_unlock(pthread_mutex_t* mutex) __THROWNL {
-  return mutex_unlock.load(std::memory_order_relaxed)(mutex);
+  if (!contention.AnyLockIsWaitedFor()) [[likely]]
+    return real_unlock(mutex);
+  return UnlockNoting(mutex, HELDBY_CALLER);
 }
 
 HELDBY_HOOK int pthread_rwlock_rdlock(pthread_rwlock_t* lock) __THROWNL {
-  return read_lock.load(std::memory_order_relaxed)(lock);
+  return Recorded() ? ReadLockRecorded(lock) : real_rdlock(lock);
 }
 
 HELDBY_HOOK int pthread_rwlock_wrlock(pthread_rwlock_t* lock) __THROWNL {
-  return write_lock.load(std::memory_order_relaxed)(lock);
+  return Recorded() ? WriteLockRecorded(lock) : real_wrlock(lock);
 }
 
 HELDBY_HOOK int pthread_rwlock_unlock(pthread_rwlock_t* lock) __THROWNL {
-  return rw_unlock.load(std::memory_order_relaxed)(lock);
+  if (!contention.AnyLockIsWaitedFor()) [[likely]]
+    return real_rwunlock(lock);
+  return RwUnlockNoting(lock, HELDBY_CALLER);
 }
 
 HELDBY_HOOK int pthread_mutex_timedlock(pthread_mutex_t* __restrict mutex,
                                         const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kMutex, mutex, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_mutex_trylock)(mutex); },
+      [=] { return real_trylock(mutex); },
       [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
 }
 
@@ -182,7 +194,7 @@ HELDBY_HOOK int pthread_mutex_clocklock(pthread_mutex_t* __restrict mutex, clock
                                         const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kMutex, mutex, clock, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_mutex_trylock)(mutex); },
+      [=] { return real_trylock(mutex); },
       [=] { return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline); });
 }
 
@@ -190,7 +202,7 @@ HELDBY_HOOK int pthread_rwlock_timedrdlock(pthread_rwlock_t* __restrict lock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kReadLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock); },
+      [=] { return real_tryrdlock(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_timedrdlock)(lock, deadline); });
 }
 
@@ -198,7 +210,7 @@ HELDBY_HOOK int pthread_rwlock_timedwrlock(pthread_rwlock_t* __restrict lock,
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kWriteLock, lock, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_rwlock_trywrlock)(lock); },
+      [=] { return real_trywrlock(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_timedwrlock)(lock, deadline); });
 }
 
@@ -206,7 +218,7 @@ HELDBY_HOOK int pthread_rwlock_clockrdlock(pthread_rwlock_t* __restrict lock, cl
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kReadLock, lock, clock, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_rwlock_tryrdlock)(lock); },
+      [=] { return real_tryrdlock(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_clockrdlock)(lock, clock, deadline); });
 }
 
@@ -214,6 +226,6 @@ HELDBY_HOOK int pthread_rwlock_clockwrlock(pthread_rwlock_t* __restrict lock, cl
                                            const timespec* __restrict deadline) __THROWNL {
   return LockUntil(
       WaitKind::kWriteLock, lock, clock, deadline, HELDBY_CALL_SITE,
-      [=] { return HELDBY_NEXT(pthread_rwlock_trywrlock)(lock); },
+      [=] { return real_trywrlock(lock); },
       [=] { return HELDBY_NEXT(pthread_rwlock_clockwrlock)(lock, clock, deadline); });
 }

@@ -39,7 +39,7 @@ void EndCancelled(void* wait) {
 // hence libc's own way for C, a place to jump back to. `Call` is trivial; nothing is lost.
 template <typename Call>
 __attribute__((noinline, cold)) int WaitingCancellable(WaitKind kind, const void* object,
-                                                       const CallSite& site, const Call& call) {
+                                                       CallSite site, const Call& call) {
   const int before = errno;
   std::uint32_t wait = contention.Begin(kind, object, site, &heap_sampler.stacks());
   errno = before;
@@ -60,20 +60,16 @@ bool Recorded() { return waits_recorded.load(std::memory_order_relaxed); }
 template <typename Call>
 __attribute__((always_inline)) inline int WaitForCondition(pthread_cond_t* condition,
                                                            pthread_mutex_t* mutex,
-                                                           const CallSite& site,
-                                                           const Call& call) {
+                                                           CallSite site, const Call& call) {
   if (!Recorded()) [[likely]]
     return call();
-  if (unlocks_recorded.load(std::memory_order_relaxed) && contention.MayBeWaitedFor(mutex)) {
-    NoteUnlocking(mutex, site.caller);
-  }
+  if (contention.MayBeWaitedFor(mutex)) NoteUnlocking(mutex, site.caller);
   return WaitingCancellable(WaitKind::kCondition, condition, site, call);
 }
 
 // A wait for a semaphore is a cancellation point even if it need not wait.
 template <typename Call>
-__attribute__((always_inline)) inline int WaitForSemaphore(sem_t* semaphore,
-                                                           const CallSite& site,
+__attribute__((always_inline)) inline int WaitForSemaphore(sem_t* semaphore, CallSite site,
                                                            const Call& call) {
   pthread_testcancel();
   const int before = errno;

@@ -54,7 +54,7 @@ void Contention::EndLeftBehind(std::uintptr_t frame) {
   }
 }
 
-std::uint32_t Contention::Begin(WaitKind kind, const void* object, const CallSite& at,
+std::uint32_t Contention::Begin(WaitKind kind, const void* object, CallSite at,
                                 StackTable* stacks) {
   const std::uint64_t rate = block_rate_ns();
   const bool is_lock = kind <= WaitKind::kWriteLock && mutex_fraction() != 0;

@@ -82,12 +82,12 @@ class Contention {
 
   /// The calling thread is about to wait for `object`, in the call made at `site`. 0: nothing
   /// is to be recorded.
-  std::uint32_t Begin(WaitKind kind, const void* object, const CallSite& site,
-                      StackTable* stacks);
+  std::uint32_t Begin(WaitKind kind, const void* object, CallSite site, StackTable* stacks);
   /// `acquired`: a lock, and now the caller has it.
   void End(std::uint32_t wait, bool acquired);
 
-  /// For a nanosecond, in every unlocking while the mutex profile is on.
+  /// In every unlocking: false unless the mutex profile is on and somebody waits.
+  bool AnyLockIsWaitedFor() const { return waiters_.Any(); }
   __attribute__((always_inline)) bool MayBeWaitedFor(const void* lock) const {
     return waiters_.MayBeWaitedFor(lock);
   }

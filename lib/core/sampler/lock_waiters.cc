@@ -27,7 +27,7 @@ std::uint32_t LockWaiters::Join(const void* lock) {
   Bucket& bucket = buckets_[number];
   for (std::uint32_t i = 0; i < kEntries; ++i) {
     if (!Count(bucket.entries[i], wanted)) continue;
-    bucket.waiters.fetch_add(1, kRelaxed);
+    CountIn(bucket, 1);
     return number * kEntries + i + 1;
   }
   for (std::uint32_t i = 0; i < kEntries; ++i) {
@@ -37,7 +37,7 @@ std::uint32_t LockWaiters::Join(const void* lock) {
     entry.word.store(0, kRelaxed);
     entry.waiters.store(1, kRelaxed);
     entry.lock.store(wanted, std::memory_order_release);
-    bucket.waiters.fetch_add(1, kRelaxed);
+    CountIn(bucket, 1);
     return number * kEntries + i + 1;
   }
   dropped_.fetch_add(1, kRelaxed);
@@ -46,7 +46,7 @@ std::uint32_t LockWaiters::Join(const void* lock) {
 
 void LockWaiters::Leave(std::uint32_t id) {
   Entry& entry = At(id);
-  buckets_[(id - 1) / kEntries].waiters.fetch_sub(1, kRelaxed);
+  CountIn(buckets_[(id - 1) / kEntries], -1u);
   if (entry.waiters.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     entry.lock.store(0, std::memory_order_release);
   }
@@ -78,6 +78,7 @@ void LockWaiters::Clear() {
   const auto clear = [](auto& field) {
     if (field.load(kRelaxed) != 0) field.store(0, kRelaxed);
   };
+  clear(waiters_);
   for (Bucket& bucket : buckets_) {
     clear(bucket.waiters);
     for (Entry& entry : bucket.entries) {

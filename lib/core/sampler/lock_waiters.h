@@ -1,9 +1,9 @@
 // core/sampler/lock_waiters.h - which locks somebody waits for, and who unlocked them last.
 //
-// The one who unlocks must find out for a nanosecond whether anybody waits, since mostly nobody
-// does: locks are spread over buckets, and a bucket says how many wait for any lock of its. The
-// lock's own entry is looked for only if that is not 0. Who unlocks leaves a word in the entry;
-// who got the lock takes it from there.
+// The one who unlocks must find out in a nanosecond whether anybody waits, since mostly nobody
+// does: one number says how many wait for any lock; locks are spread over buckets, and a bucket
+// says how many wait for any lock of its. The lock's own entry is looked for only if neither is
+// 0. Who unlocks leaves a word in the entry; who got the lock takes it from there.
 //
 // Life of an entry
 //   free (lock 0) --Join: CAS--> being filled (kBusy) --> lock, 1 waiter
@@ -36,6 +36,7 @@ class LockWaiters {
   /// What was left last by who unlocked while the calling thread waited; 0: nothing.
   std::uint64_t WordOf(std::uint32_t entry) const;
 
+  bool Any() const { return waiters_.load(std::memory_order_relaxed) != 0; }
   /// False: certainly nobody who joined before the last unlocking of this lock.
   __attribute__((always_inline)) bool MayBeWaitedFor(const void* lock) const {
     return buckets_[BucketOf(lock)].waiters.load(std::memory_order_relaxed) != 0;
@@ -73,6 +74,12 @@ class LockWaiters {
     return buckets_[(entry - 1) / kEntries].entries[(entry - 1) % kEntries];
   }
 
+  void CountIn(Bucket& bucket, std::uint32_t more) {
+    bucket.waiters.fetch_add(more, std::memory_order_relaxed);
+    waiters_.fetch_add(more, std::memory_order_relaxed);
+  }
+
+  alignas(64) std::atomic<std::uint32_t> waiters_{0};
   Bucket buckets_[kBuckets] = {};
   std::atomic<std::uint64_t> dropped_{0};
 };
