@@ -281,9 +281,19 @@ Results EndsOfThreads(const LockCalls& calls) {
     results.push_back(calls.join(thread, &value));
     results.push_back(value == reinterpret_cast<void*>(delay_us));
   }
-  const pthread_t detached = start(50'000);
+  static std::atomic<bool> may_end;
+  may_end = false;
+  pthread_t detached;
+  pthread_create(
+      &detached, nullptr,
+      [](void*) -> void* {
+        while (!may_end) usleep(1000);
+        return nullptr;
+      },
+      nullptr);
   pthread_detach(detached);
   results.push_back(calls.join(detached, nullptr));
+  may_end = true;
   return results;
 }
 

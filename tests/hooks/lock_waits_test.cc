@@ -289,8 +289,8 @@ TEST_F(LockWaits, ThatASignalHandlerJumpsOutOfEndWithTheNextOne) {
   sem_t semaphore;
   sem_init(&semaphore, 0, 0);
   const pthread_t waiter = pthread_self();
-  std::thread poker([&] {
-    EXPECT_TRUE(IsWaitedFor(&semaphore));
+  std::thread poker([&, tid = gettid()] {
+    EXPECT_TRUE(Eventually([tid] { return SleepsInFutex(tid); }));
     pthread_kill(waiter, SIGUSR1);
   });
   if (sigsetjmp(back, 1) == 0) {

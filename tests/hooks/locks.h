@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstring>
 #include <functional>
 #include <thread>
 
@@ -105,11 +108,22 @@ struct WaitTotals {
 
 inline const ContentionApi& Api() { return *heldby_core_v1()->contention; }
 
+/// Allocators have locks, and may wait for them while a test does something else.
+inline bool IsOfAnAllocator(const StackView& stack) {
+  Dl_info info;
+  if (stack.depth == 0 || dladdr(reinterpret_cast<void*>(stack.frames[0] - 1), &info) == 0) {
+    return false;
+  }
+  return strstr(info.dli_fname, "malloc") != nullptr &&
+         strstr(info.dli_fname, ".so") != nullptr;
+}
+
 inline WaitTotals TotalsOf(ContentionTable table) {
   WaitTotals sum;
   Api().visit_sites(
       table,
       [](void* context, const ContentionSite& site) {
+        if (IsOfAnAllocator(site.stack)) return;
         auto& all = *static_cast<WaitTotals*>(context);
         all.contentions += site.contentions / 4096;
         all.delay_ns += site.delay_ns;
@@ -144,6 +158,17 @@ inline bool Eventually(const std::function<bool()>& condition) {
 /// Waits until somebody waits for `object`, as far as the profiler sees.
 inline bool IsWaitedFor(const void* object) {
   return Eventually([object] { return WaitsUnderWay(object) > 0; });
+}
+
+inline bool SleepsInFutex(int tid) {
+  char path[64];
+  std::snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tid);
+  std::FILE* file = std::fopen(path, "r");
+  if (file == nullptr) return false;
+  int number = -1;
+  const bool read = std::fscanf(file, "%d", &number) == 1;
+  std::fclose(file);
+  return read && number == SYS_futex;
 }
 
 /// Every wait and every unlocking counts, as long as it lives.

@@ -73,6 +73,7 @@ std::uint32_t Contention::Begin(WaitKind kind, const void* object, CallSite at,
     site = static_cast<std::uint32_t>(block_.Find(stacks->Intern(stack), 1, holder.labels));
   }
   const std::uint32_t waiter = is_lock ? waiters_.Join(object) : 0;
+  began_.fetch_add(1, kRelaxed);  // before anybody can see it
   const std::uint32_t id = waits_.Make([&](WaitRecord& record) {
     record.start_ns.store(start, kRelaxed);
     record.block_rate_ns.store(rate, kRelaxed);
@@ -89,7 +90,6 @@ std::uint32_t Contention::Begin(WaitKind kind, const void* object, CallSite at,
   });
   if (id == 0 && waiter != 0) waiters_.Leave(waiter);
   if (id == 0) return 0;
-  began_.fetch_add(1, kRelaxed);
   thread_slot.wait = id;
   return id;
 }

@@ -1,14 +1,16 @@
-// Waits for an absl::Mutex, measured by the program itself. Prints
+// Waits for an absl::Mutex, measured by the program itself: until the unlocking, as Abseil
+// does, not until the waiter runs again. Prints
 //   "waited COUNT NANOSECONDS", "counted COUNT NANOSECONDS UNLOCKER", then "done".
 //   absl_mutex          registers heldby's profiler first
 //   absl_mutex second   somebody else has registered one: prints why it is refused
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "asleep.h"
 #include "heldby/absl.h"
 
 namespace {
@@ -29,17 +31,18 @@ extern "C" __attribute__((noinline)) void GivesUp() {
 namespace {
 
 void WaitOnce() {
-  absl::Notification about_to_wait;
+  std::atomic<int> waiting{0};
+  absl::Time start;
   mutex.Lock();
-  std::thread waiter([&about_to_wait] {
-    about_to_wait.Notify();
-    const absl::Time start = absl::Now();
+  std::thread waiter([&] {
+    waiting = OwnTid();
+    start = absl::Now();
     mutex.Lock();
-    waited += absl::Now() - start;
     mutex.Unlock();
   });
-  about_to_wait.WaitForNotification();
+  UntilAsleep(waiting);
   absl::SleepFor(kHeld);
+  waited += absl::Now() - start;
   GivesUp();
   waiter.join();
 }

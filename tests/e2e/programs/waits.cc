@@ -17,6 +17,8 @@
 #include <shared_mutex>
 #include <thread>
 
+#include "asleep.h"
+
 namespace {
 
 #define NAMED extern "C" __attribute__((noinline))
@@ -91,16 +93,16 @@ NAMED void WaitsForThread(pthread_t thread) {
 
 namespace {
 
-// One thread holds what the other then waits for; neither begins before the other is there.
+// One thread holds what the other then waits for, and goes on holding it while that one sleeps.
 template <typename Take, typename Give, typename Wait>
 void HoldAndWait(const Take& take, const Give& give, const Wait& wait) {
   take();
-  std::atomic<bool> waits{false};
+  std::atomic<int> waiting{0};
   std::thread waiter([&] {
-    waits = true;
+    waiting = OwnTid();
     wait();
   });
-  while (!waits) std::this_thread::yield();
+  UntilAsleep(waiting);
   std::this_thread::sleep_for(kHeld);
   give();
   waiter.join();
@@ -148,13 +150,15 @@ void Known() {
     HoldAndWait([] {}, [] { sem_post(&semaphore); },
                 [&] { for_semaphore.Time([] { WaitsForSemaphore(); }); });
     pthread_t sleeper;
+    std::atomic<int> joining{OwnTid()};
     pthread_create(
         &sleeper, nullptr,
-        [](void*) -> void* {
+        [](void* joiner) -> void* {
+          UntilAsleep(*static_cast<std::atomic<int>*>(joiner));
           std::this_thread::sleep_for(kHeld);
           return nullptr;
         },
-        nullptr);
+        &joining);
     for_thread.Time([&] { WaitsForThread(sleeper); });
   }
   for (const Measured* measured :
