@@ -160,8 +160,9 @@ void Contention::RecordUnlock(std::uint64_t delay_ns, std::uintptr_t caller,
 WaitPhase Contention::PhaseOf(std::uint32_t wait) {
   std::atomic_thread_fence(std::memory_order_acquire);
   const WaitRecord* record = waits_.Open(wait);
-  if (record == nullptr) return WaitPhase::kGone;
-  const WaitPhase phase = record->phase.load(std::memory_order_acquire);
+  const WaitPhase phase =
+      record != nullptr ? record->phase.load(std::memory_order_acquire) : WaitPhase::kGone;
+  std::atomic_thread_fence(std::memory_order_acquire);
   return waits_.StillIs(wait) ? phase : WaitPhase::kGone;
 }
 
