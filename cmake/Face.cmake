@@ -29,6 +29,12 @@ set_target_properties(heldby_asio PROPERTIES EXPORT_NAME asio)
 target_link_libraries(heldby_asio INTERFACE heldby $<INSTALL_INTERFACE:Boost::headers>)
 # Of this folder alone are the targets that find_package(Boost) makes.
 target_include_directories(heldby_asio SYSTEM INTERFACE $<BUILD_INTERFACE:${Boost_INCLUDE_DIRS}>)
+
+# heldby/absl.h: compiled with the Abseil that its user brings.
+add_library(heldby_absl INTERFACE)
+add_library(heldby::absl ALIAS heldby_absl)
+set_target_properties(heldby_absl PROPERTIES EXPORT_NAME absl)
+target_link_libraries(heldby_absl INTERFACE heldby absl::base absl::synchronization)
 if(TARGET heldby-symbolizer)
   add_dependencies(heldby heldby-symbolizer)
 endif()

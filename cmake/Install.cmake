@@ -1,10 +1,12 @@
 # find_package(heldby): heldby::heldby (endpoint and core), heldby::core, heldby::core_static; with
-# COMPONENTS asio, or where Boost's headers are found anyway, heldby::asio.
+# COMPONENTS asio, or where Boost's headers are found anyway, heldby::asio; with COMPONENTS absl, or
+# where Abseil is, heldby::absl.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/heldby)
 install(TARGETS heldby heldby_core heldby_core_static EXPORT heldbyTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS heldby_asio EXPORT heldbyAsioTargets)
+install(TARGETS heldby_absl EXPORT heldbyAbslTargets)
 install(TARGETS heldby_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # The face looks for its helper beside itself.
 if(TARGET heldby-symbolizer)
@@ -13,6 +15,7 @@ endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/heldby DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT heldbyTargets NAMESPACE heldby:: DESTINATION ${package_dir})
 install(EXPORT heldbyAsioTargets NAMESPACE heldby:: DESTINATION ${package_dir})
+install(EXPORT heldbyAbslTargets NAMESPACE heldby:: DESTINATION ${package_dir})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/heldbyConfig.cmake.in
   ${PROJECT_BINARY_DIR}/heldbyConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/heldbyConfigVersion.cmake

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
@@ -218,6 +219,20 @@ Response DeltaProfile(const ProfileEntry& entry, DeltaSeries* series, const Requ
   }
   return is_text ? TextReply(*std::move(body))
                  : DownloadReply(Concat(kDeltaPrefix, entry.name), *std::move(body));
+}
+
+Response SetRate(const ProfileEntry& entry, const Query& query) {
+  const ProfileRate& rate = *entry.rate;
+  const std::string_view given = query.Get(rate.parameter);
+  const auto value = ParseInteger(given);
+  if (!value || *value < 0 || *value > rate.most) {
+    return ErrorReply(
+        400,
+        Concat("\"", rate.parameter, "\" is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
+               "\"; accepted: a whole number, ", rate.meaning, ", to ", rate.most));
+  }
+  const std::int64_t before = rate.set(*value);
+  return TextReply(Concat("before: ", before, "\nnow: ", *value, "\n"));
 }
 
 Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) {

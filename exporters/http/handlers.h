@@ -36,6 +36,10 @@ inline constexpr std::string_view kDeltaPrefix = "delta_";
 [[nodiscard]] Response DeltaProfile(const ProfileEntry& entry, DeltaSeries* series,
                                     const Request& request, const Query& query);
 
+/// POST: what a profile is sampled with from now on. Answers with the value before and the one
+/// now, a line each.
+[[nodiscard]] Response SetRate(const ProfileEntry& entry, const Query& query);
+
 /// seconds (30), hz (100), labels. One at a time in a process; a client that leaves ends it.
 [[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
 

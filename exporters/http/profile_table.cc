@@ -13,6 +13,7 @@
 #include "exporters/pprof/goroutine_text.h"
 #include "exporters/pprof/text.h"
 #include "heldby/connection.h"
+#include "heldby/contention.h"
 #include "heldby/custom_profile.h"
 #include "heldby/goroutine.h"
 #include "heldby/heap.h"
@@ -34,11 +35,6 @@ Profile Empty(std::vector<ValueType> sample_types, ValueType period_type, std::i
   profile.time_ns = NowNs();
   profile.comments.push_back(std::move(comment));
   return profile;
-}
-
-std::string NotCollected(std::string_view what) {
-  return Concat("This version of heldby does not collect ", what,
-                ": the profile is empty by design, whatever the program does.");
 }
 
 Result<Profile> TakeHeap(const TakeOptions& options) {
@@ -70,12 +66,21 @@ Result<Profile> TakeGoroutine(const TakeOptions& options) {
 
 Result<Profile> TakeThreadCreate(const TakeOptions&) { return SnapshotThreadCreation(); }
 
-Result<Profile> TakeContention(const TakeOptions&) {
+Result<Profile> OrEmptyContention(Result<Profile> taken) {
+  if (taken || taken.status().code() != StatusCode::kUnavailable) return taken;
   return Empty({{"contentions", "count"}, {"delay", "nanoseconds"}}, {"contentions", "count"},
-               1, NotCollected("lock contention"));
+               1, Concat("Waits are not being recorded: ", taken.status().message()));
 }
 
-std::size_t CountNone() { return 0; }
+Result<Profile> TakeBlock(const TakeOptions& options) {
+  return OrEmptyContention(
+      SnapshotBlock({.all_frames = options.all_frames, .labels = options.labels}));
+}
+
+Result<Profile> TakeMutex(const TakeOptions& options) {
+  return OrEmptyContention(
+      SnapshotMutex({.all_frames = options.all_frames, .labels = options.labels}));
+}
 
 Result<std::string> TextOfHeap(const Profile& profile) {
   const HeapHooks hooks = DescribeHeapHooks();
@@ -143,12 +148,44 @@ Result<std::string> TextOfThreadCreate(const Profile& profile) {
   return WithComments(CountText("threadcreate", profile), profile);
 }
 
+Result<std::string> TextOfContention(ContentionKind kind, const Profile& profile) {
+  auto text = WithComments(ContentionText(kind, profile), profile);
+  if (!text) return text;
+  const ContentionCounters counters = ReadContentionCounters();
+  const std::pair<const char*, std::int64_t> counted[] = {
+      {"block_profile_rate_ns", BlockProfileRate()},
+      {"mutex_profile_fraction", SetMutexProfileFraction(-1)},
+      {"waits_total", counters.waits_total},
+      {"dropped_waits_total", counters.dropped_waits_total},
+      {"dropped_locks_total", counters.dropped_locks_total},
+      {"dropped_sites_total", counters.dropped_sites_total},
+      {"table_bytes", counters.table_bytes},
+  };
+  for (const auto& [name, count] : counted)
+    absl::StrAppend(&*text, "# ", name, " = ", count, "\n");
+  return text;
+}
+
 Result<std::string> TextOfBlock(const Profile& profile) {
-  return WithComments(ContentionText(ContentionKind::kBlock, profile), profile);
+  return TextOfContention(ContentionKind::kBlock, profile);
 }
 
 Result<std::string> TextOfMutex(const Profile& profile) {
-  return WithComments(ContentionText(ContentionKind::kMutex, profile), profile);
+  return TextOfContention(ContentionKind::kMutex, profile);
+}
+
+ProfileRate BlockRate() {
+  return {.parameter = "rate",
+          .most = 3'600'000'000'000,
+          .meaning = "nanoseconds from 0 (off) and 1 (every wait)",
+          .set = &SetBlockProfileRate};
+}
+
+ProfileRate MutexRate() {
+  return {.parameter = "fraction",
+          .most = 10'000,
+          .meaning = "one contention in N, from 0 (off) and 1 (all)",
+          .set = &SetMutexProfileFraction};
 }
 
 const std::vector<ProfileEntry>& Builtin() {
@@ -156,8 +193,14 @@ const std::vector<ProfileEntry>& Builtin() {
       {"allocs",
        "Everything allocated since the start, freed or not, by allocating stack (sampled).",
        TakeAllocs, CountHeap, TextOfHeap},
-      {"block", "Where threads waited for locks and conditions. Not collected by this version.",
-       TakeContention, CountNone, TextOfBlock},
+      {.name = "block",
+       .description =
+           "Where threads wait for locks, conditions and semaphores, those that still "
+           "do included. POST block?rate=N sets what is counted.",
+       .take = TakeBlock,
+       .count = CountBlockSites,
+       .text = TextOfBlock,
+       .rate = BlockRate()},
       {"connections",
        "Open connections, by the stack that opened them, with what they hold and have queued.",
        TakeConnections, CountConnections, TextOfConnections},
@@ -167,8 +210,14 @@ const std::vector<ProfileEntry>& Builtin() {
        TextOfEachGoroutine},
       {"heap", "What is allocated and not yet freed, by allocating stack (sampled).", TakeHeap,
        CountHeap, TextOfHeap},
-      {"mutex", "Who held the locks others waited for. Not collected by this version.",
-       TakeContention, CountNone, TextOfMutex},
+      {.name = "mutex",
+       .description =
+           "Who held the locks others waited for: the stacks that unlocked them. POST "
+           "mutex?fraction=N sets what is counted.",
+       .take = TakeMutex,
+       .count = CountMutexSites,
+       .text = TextOfMutex,
+       .rate = MutexRate()},
       {"threadcreate", "The threads there are, by the stack that created them.",
        TakeThreadCreate, CountThreads, TextOfThreadCreate},
   };

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,15 @@ struct TakeOptions {
   bool each = false;        // debug=2 of a goroutine profile: one sample each
 };
 
+/// How much a profile is sampled: POST NAME?parameter=N.
+struct ProfileRate {
+  std::string parameter;
+  std::int64_t most;
+  std::string meaning;  // of the number: what 0 is, what 1 is
+  /// Returns the value before.
+  std::function<std::int64_t(std::int64_t value)> set;
+};
+
 struct ProfileEntry {
   std::string name;         // the last part of the path; safe inside a quoted header
   std::string description;  // one sentence for the index page
@@ -39,6 +50,8 @@ struct ProfileEntry {
   bool supports_delta = true;
   /// The debug=2 form, of a profile taken with TakeOptions::each; none: as debug=1.
   std::function<Result<std::string>(const Profile& profile)> full_text{};
+  /// What a POST may set; none: there is nothing to set.
+  std::optional<ProfileRate> rate{};
 };
 
 /// allocs, block, connections, goroutine, heap, mutex, threadcreate: sorted by name.

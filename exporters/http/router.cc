@@ -78,6 +78,14 @@ Response Router::Dispatch(const Request& request) const {
     }
     return Symbols(is_read ? target->raw_query : request.body, symbol_names_);
   }
+  if (!is_read && path.starts_with(kRoot)) {
+    if (const auto entry = Find(path.substr(kRoot.size())); entry && entry->rate) {
+      if (request.method != "POST") return MethodNotAllowed("GET, HEAD, POST");
+      const auto query = Query::Parse(target->raw_query);
+      if (!query) return ErrorReply(400, query.status().message());
+      return SetRate(*entry, *query);
+    }
+  }
   if (!is_read) return MethodNotAllowed("GET, HEAD");
   if (is_health) return TextReply("ok\n");
   if (is_root) return RedirectToRoot(*target);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "heldby/connection.h"      // IWYU pragma: export
+#include "heldby/contention.h"      // IWYU pragma: export
 #include "heldby/cpu.h"             // IWYU pragma: export
 #include "heldby/custom_profile.h"  // IWYU pragma: export
 #include "heldby/debug_server.h"    // IWYU pragma: export

@@ -95,6 +95,11 @@ std::span<const Label> HolderIndex::LabelsOfConnection(std::uint32_t id) const {
   return found == connections_.end() ? std::span<const Label>() : found->second;
 }
 
+std::span<const Label> HolderIndex::LabelsOfTask(std::uint32_t id) const {
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() ? std::span<const Label>() : found->second;
+}
+
 std::span<const HeldPart> HolderIndex::PartsOf(std::uint32_t site) const {
   const auto found = parts_.find(site);
   return found == parts_.end() ? std::span<const HeldPart>() : found->second;

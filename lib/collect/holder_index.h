@@ -33,6 +33,9 @@ class HolderIndex {
   /// The connections alone, for LabelsOfConnection(): as collected.
   std::vector<ConnectionInfo> NameConnections();
   std::span<const Label> LabelsOfConnection(std::uint32_t id) const;
+  /// The same of tasks.
+  void NameTasks();
+  std::span<const Label> LabelsOfTask(std::uint32_t id) const;
 
   bool wanted() const { return wanted_.any(); }
   /// Of the site with this id (HeapSite::id).
@@ -40,7 +43,6 @@ class HolderIndex {
 
  private:
   void Add(const core::HeldSample& sample);
-  void NameTasks();
 
   const core::RegistryApi& registry_;
   const HolderLabels wanted_;

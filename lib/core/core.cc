@@ -107,6 +107,7 @@ constexpr CoreApi kApi = {
     .registry = &registry_api,
     .threads = &thread_api,
     .cpu = &cpu_api,
+    .contention = &contention_api,
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "core/base/thread_slot.h"
 #include "core/registry/registry.h"
+#include "core/sampler/contention.h"
 #include "core/sampler/cpu_sampler.h"
 #include "core/stack/capture.h"
 #include "core/stack/signal_capture.h"
@@ -193,6 +194,59 @@ struct CpuApi {
 };
 
 extern const CpuApi cpu_api __attribute__((visibility("hidden")));
+enum class ContentionTable : std::uint8_t { kBlock, kMutex };
+
+/// Totals of one stack, scaled. Contentions are in 1/4096.
+struct ContentionSite {
+  std::uint32_t id;
+  std::uint32_t labels;  // for visit_labels; 0: none
+  StackView stack;
+  std::uint64_t contentions;
+  std::uint64_t delay_ns;
+};
+
+/// A wait under way.
+struct WaitView {
+  std::uint32_t id;
+  std::uint32_t site;  // of the block profile
+  WaitKind kind;
+  WaitPhase phase;
+  std::int32_t tid;
+  std::uint64_t start_ns;
+  std::uint64_t rate_ns;  // of the block profile when it began; 0: it will not be counted there
+  const void* object;
+  std::uint32_t connection;
+  std::uint32_t task;
+};
+
+struct ContentionCounters {
+  std::uint64_t waits_total;          // looked at, sampled or not
+  std::uint64_t dropped_waits_total;  // not counted: 16,384 under way
+  std::uint64_t dropped_locks_total;  // waits for locks whose unlocker is not known
+  std::uint64_t dropped_sites_total;  // counted under "other"
+  std::uint64_t table_bytes;          // now
+};
+
+/// Who waited for whom: core/sampler/contention.h. None is signal-safe but record_unlock.
+struct ContentionApi {
+  std::uint64_t (*block_rate_ns)();
+  std::uint64_t (*mutex_fraction)();
+  /// The one before. What is too large becomes the largest (kMaxBlockRateNs, ...).
+  std::uint64_t (*set_block_rate_ns)(std::uint64_t ns);
+  std::uint64_t (*set_mutex_fraction)(std::uint64_t fraction);
+  void (*visit_sites)(ContentionTable table,
+                      void (*visit)(void* context, const ContentionSite& site), void* context);
+  /// Of one site, which need not have counted anything yet.
+  ContentionSite (*read_block_site)(std::uint32_t id);
+  void (*visit_waits)(void (*visit)(void* context, const WaitView& wait), void* context);
+  /// With read_block_site() before and after: Contention's invariants I1 and I2.
+  WaitPhase (*wait_phase)(std::uint32_t id);
+  void (*record_unlock)(std::uint64_t delay_ns, std::uintptr_t caller);
+  ContentionCounters (*read_counters)();
+  std::uint64_t (*now_ns)();  // of the clock that waits are by
+};
+
+extern const ContentionApi contention_api __attribute__((visibility("hidden")));
 extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
@@ -217,6 +271,7 @@ struct CoreApi {
   const RegistryApi* registry;
   const ThreadApi* threads;
   const CpuApi* cpu;
+  const ContentionApi* contention;
 };
 
 /// CoreApi::run_in_forked_children.

@@ -16,6 +16,7 @@
 
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/hooks/lock_calls.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/settings.h"
 #include "core/hooks/thread_entry.h"
@@ -140,6 +141,7 @@ void BeginRegistryAnewInChild() {
   descriptors.BeginAnewInChild();
   registry.BeginAnewInChild();
   ForgetInheritances();
+  contention.BeginAnewInChild();
   ForgetQuestionsInChild();
   cpu_sampler.ForgetInChild();
   for (const auto& function : of_the_face) {
@@ -182,10 +184,14 @@ void WrapSockets(bool active) {
 
 void StartCore() {
   ResolveThreadCalls();
+  ResolveLockCalls();
+  ResolveWaitCalls();
   WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
   DecideHookState();
   if (Disabled()) return;
+  SetBlockRateNs(BlockRateFromEnvironment());
+  SetMutexFraction(MutexFractionFromEnvironment());
   pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
   watches_forks.store(true, std::memory_order_release);
   WatchThreads();

@@ -27,13 +27,27 @@ bool IsPlumbing(const Function& function) {
              std::end(kAllocationEntries);
 }
 
+// Of a lock or of a wait, up to the code that locks. Abseil's namespace has one of its own for
+// each release in it.
+bool IsLockPlumbing(const Function& function) {
+  const std::string name = SimplifyFunctionName(function.name);
+  if (absl::StartsWith(name, "absl::")) {
+    return absl::StrContains(name, "Mutex") || absl::StrContains(name, "CondVar") ||
+           absl::StrContains(name, "AtomicHook");
+  }
+  return absl::StartsWith(name, "std::") || absl::StartsWith(name, "__gnu_cxx::") ||
+         absl::StartsWith(name, "__gthread_") || absl::StartsWith(name, "libstdc++.so") ||
+         absl::StartsWith(name, "pthread_") || absl::StartsWith(name, "sem_") ||
+         absl::StartsWith(name, "heldby::absl_");
+}
+
 class Trimmer {
  public:
-  explicit Trimmer(Profile& profile)
+  Trimmer(Profile& profile, bool (*is_plumbing)(const Function&))
       : profile_(profile), lines_cut_(profile.locations.size(), 0) {
     plumbing_.reserve(profile.functions.size());
     for (const Function& function : profile.functions) {
-      plumbing_.push_back(IsPlumbing(function));
+      plumbing_.push_back(is_plumbing(function));
     }
   }
 
@@ -98,6 +112,8 @@ class Trimmer {
 
 }  // namespace
 
-void TrimAllocationFrames(Profile* profile) { Trimmer(*profile).Trim(); }
+void TrimAllocationFrames(Profile* profile) { Trimmer(*profile, &IsPlumbing).Trim(); }
+
+void TrimLockFrames(Profile* profile) { Trimmer(*profile, &IsLockPlumbing).Trim(); }
 
 }  // namespace heldby

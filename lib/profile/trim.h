@@ -1,4 +1,5 @@
-// profile/trim.h - let a heap profile begin with the code that asked for memory.
+// profile/trim.h - let a heap profile begin with the code that asked for memory, a contention
+// profile with the code that locked or waited.
 //
 // Threads  any.   Signals  unsafe: allocates.   Units  values stay as they are.
 // Source   Go drops leading runtime.* frames of heap profiles, and keeps the whole stack if
@@ -18,5 +19,9 @@ namespace heldby {
 /// that became equal. A stack of nothing else is left whole; frames without names stay.
 /// Functions and locations that no sample uses any more stay in their tables.
 void TrimAllocationFrames(Profile* profile);
+
+/// The same for what stands between that code and the lock: namespace std, the wrappers of the
+/// compiler's thread model, absl::Mutex and its kin.
+void TrimLockFrames(Profile* profile);
 
 }  // namespace heldby

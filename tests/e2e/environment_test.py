@@ -29,6 +29,13 @@ def test_a_bad_sampling_distance_is_one_clear_line(lab):
         one_line(lab, "HELDBY_SAMPLE_BYTES", value, ["accepted", "1099511627776"])
 
 
+def test_a_bad_contention_rate_is_one_clear_line(lab):
+    for value in ("often", "-1", "3600000000001"):
+        one_line(lab, "HELDBY_BLOCK_PROFILE_RATE", value, ["accepted", "3600000000000"])
+    for value in ("all", "-1", "10001"):
+        one_line(lab, "HELDBY_MUTEX_PROFILE_FRACTION", value, ["accepted", "10000"])
+
+
 def test_a_bad_listen_address_is_one_clear_line(lab):
     for value in ("garbage", "127.0.0.1:99999", "127.0.0.1", "unix:"):
         one_line(lab, "HELDBY_LISTEN", value, ["accepted"])

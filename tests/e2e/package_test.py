@@ -74,6 +74,8 @@ def test_find_package_gives_a_service_its_endpoint(lab):
     build = build_consumer(lab, "find_package", lab.path("build"), f"-DCMAKE_PREFIX_PATH={prefix}")
     serves_a_profile(lab, f"{build}/service")
     sees_its_coroutine(lab, f"{build}/asio_service")
+    registered = lab.run([f"{build}/absl_service"])
+    check((registered.status, registered.out) == (0, "registered\n"), f"{registered.out}{registered.err}")
     counted = lab.run([f"{build}/service_static_core"])
     check(counted.status == 0, f"a service with heldby::core_static: {counted.status}\n{counted.out}{counted.err}")
 

@@ -48,6 +48,7 @@ struct ThreadSlot {
   std::uint32_t tasks_begun;    // of which one in some has its stack taken
   bool is_own;                  // a thread of the profiler's, in no list of threads
   std::uint32_t created_by;     // a StackId: who called pthread_create; 0: not seen
+  std::uint32_t wait;           // the innermost wait under way: core/sampler/contention.h
   Guess guess;                  // where `holder` names neither connection nor task
 };
 static_assert(sizeof(ThreadSlot) <= 128);

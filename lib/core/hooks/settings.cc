@@ -11,6 +11,7 @@
 #include "core/base/self_guard.h"
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
+#include "core/sampler/contention.h"
 #include "core/sampler/heap_sampler.h"
 #include "core/stack/own_signal.h"
 
@@ -32,7 +33,7 @@ std::atomic<bool> hooks_active{false};
 std::atomic<const char*> inactive_reason{"the core of heldby has not been initialised yet"};
 
 // Digits only: strtoull would accept "-1", " 12" and "0x10" without a word.
-bool ParseBytes(const char* text, std::uint64_t* value) {
+bool ParseNumber(const char* text, std::uint64_t most, std::uint64_t* value) {
   if (*text == '\0') return false;
   std::uint64_t sum = 0;
   for (; *text != '\0'; ++text) {
@@ -41,14 +42,14 @@ bool ParseBytes(const char* text, std::uint64_t* value) {
     if (__builtin_add_overflow(sum, static_cast<unsigned>(*text - '0'), &sum)) return false;
   }
   *value = sum;
-  return sum <= kMaxSampleBytes;
+  return sum <= most;
 }
 
 std::uint64_t SampleBytesFromEnvironment() {
   const char* text = getenv("HELDBY_SAMPLE_BYTES");
   if (text == nullptr) return kDefaultSampleBytes;
   std::uint64_t value = 0;
-  if (ParseBytes(text, &value)) return value;
+  if (ParseNumber(text, kMaxSampleBytes, &value)) return value;
   Say("HELDBY_SAMPLE_BYTES is \"", text,
       "\"; accepted: a whole number of bytes from 0 (off) to 1099511627776; using 524288");
   return kDefaultSampleBytes;
@@ -161,6 +162,26 @@ bool WrapsSockets() {
   const char* preloaded = getenv("LD_PRELOAD");
   return preloaded != nullptr && strstr(preloaded, "libheldby.so") != nullptr && !Disabled() &&
          SanitizerHere() == nullptr;
+}
+
+std::uint64_t BlockRateFromEnvironment() {
+  const char* text = getenv("HELDBY_BLOCK_PROFILE_RATE");
+  std::uint64_t value = 0;
+  if (text == nullptr || ParseNumber(text, kMaxBlockRateNs, &value)) return value;
+  Say("HELDBY_BLOCK_PROFILE_RATE is \"", text,
+      "\"; accepted: a whole number of nanoseconds from 0 (off) and 1 (every wait) to "
+      "3600000000000; using 0");
+  return 0;
+}
+
+std::uint64_t MutexFractionFromEnvironment() {
+  const char* text = getenv("HELDBY_MUTEX_PROFILE_FRACTION");
+  std::uint64_t value = 0;
+  if (text == nullptr || ParseNumber(text, kMaxMutexFraction, &value)) return value;
+  Say("HELDBY_MUTEX_PROFILE_FRACTION is \"", text,
+      "\"; accepted: a whole number n, for one contention in n, from 0 (off) and 1 (all) to "
+      "10000; using 0");
+  return 0;
 }
 
 HookState DescribeHooks() {

@@ -27,6 +27,10 @@ bool Disabled();
 /// know nothing of us. False where a sanitizer, whose own wrappers they would be, is at work.
 bool WrapsSockets();
 
+/// HELDBY_BLOCK_PROFILE_RATE and HELDBY_MUTEX_PROFILE_FRACTION; 0: off.
+std::uint64_t BlockRateFromEnvironment();
+std::uint64_t MutexFractionFromEnvironment();
+
 /// Decided by the constructor of the core (or when first asked for).
 HookState DescribeHooks();
 

@@ -1,29 +1,11 @@
 #include "core/sampler/poisson.h"
 
-#include <time.h>
-
 #include "core/base/countdown.h"
 #include "core/base/math.h"
+#include "core/base/random.h"
 
 namespace heldby::core {
 namespace {
-
-// splitmix64: one multiply-xor chain per draw, any seed is a good seed.
-std::uint64_t NextRandom(ThreadSlot& slot) {
-  if (slot.random == 0) {
-    // No random_device (a system call per thread): the slot's address separates threads, the
-    // clock separates processes and a thread from the one that had its memory before.
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    slot.random = reinterpret_cast<std::uintptr_t>(&slot) ^
-                  (static_cast<std::uint64_t>(now.tv_nsec) << 32) ^
-                  (static_cast<std::uint64_t>(now.tv_sec) * 0x9e3779b97f4a7c15u);
-  }
-  std::uint64_t z = (slot.random += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 std::uint64_t Draw(ThreadSlot& slot, std::uint64_t mean_bytes) {
   const double uniform = static_cast<double>((NextRandom(slot) >> 11) + 1) * 0x1p-53;  // (0, 1]

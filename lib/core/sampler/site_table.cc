@@ -58,15 +58,24 @@ void SiteTable::AddFreed(SiteId id, std::uint64_t bytes, std::uint64_t objects) 
   site.freed_bytes.fetch_add(bytes, std::memory_order_release);
 }
 
+SiteTable::Key SiteTable::ReadSite(const Site& site, SiteTotals* totals) {
+  totals->freed_objects = site.freed_objects.load(std::memory_order_acquire);
+  totals->freed_bytes = site.freed_bytes.load(std::memory_order_acquire);
+  totals->allocated_objects = site.allocated_objects.load(std::memory_order_relaxed);
+  totals->allocated_bytes = site.allocated_bytes.load(std::memory_order_relaxed);
+  return {StackId{site.stack}, site.labels, site.size_class_bytes};
+}
+
+SiteTable::Key SiteTable::Read(SiteId id, SiteTotals* totals) {
+  return ReadSite(Get(id), totals);
+}
+
 void SiteTable::Visit(Visitor visit, void* context) const {
   const auto read = [&](SiteId id, const Site& site) {
     SiteTotals totals;
-    totals.freed_objects = site.freed_objects.load(std::memory_order_acquire);
-    totals.freed_bytes = site.freed_bytes.load(std::memory_order_acquire);
-    totals.allocated_objects = site.allocated_objects.load(std::memory_order_relaxed);
-    totals.allocated_bytes = site.allocated_bytes.load(std::memory_order_relaxed);
+    const Key key = ReadSite(site, &totals);
     if (totals.allocated_objects == 0) return;
-    visit(context, id, {StackId{site.stack}, site.labels, site.size_class_bytes}, totals);
+    visit(context, id, key, totals);
   };
   for (const auto& bucket : buckets_) {
     for (std::uint32_t at = bucket.load(std::memory_order_acquire); at != 0;) {
@@ -76,6 +85,23 @@ void SiteTable::Visit(Visitor visit, void* context) const {
     }
   }
   read(SiteId{0}, other_);
+}
+
+void SiteTable::ForgetTotals() {
+  const auto forget = [](Site& site) {
+    for (auto* total : {&site.allocated_objects, &site.allocated_bytes, &site.freed_objects,
+                        &site.freed_bytes}) {
+      total->store(0, std::memory_order_relaxed);
+    }
+  };
+  for (const auto& bucket : buckets_) {
+    for (std::uint32_t at = bucket.load(std::memory_order_acquire); at != 0;) {
+      auto& site = *static_cast<Site*>(arena_.At(at));
+      forget(site);
+      at = site.next;
+    }
+  }
+  forget(other_);
 }
 
 }  // namespace heldby::core

@@ -62,6 +62,11 @@ class SiteTable {
   using Visitor = void (*)(void* context, SiteId id, const Key& key, const SiteTotals& totals);
   void Visit(Visitor visit, void* context) const;
 
+  /// Of a site that Find() returned, totals or not.
+  Key Read(SiteId id, SiteTotals* totals);
+  /// In a forked child: sites stay, with nothing counted.
+  void ForgetTotals();
+
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
   std::size_t used_bytes() const { return arena_.used_bytes(); }
   std::uint64_t size() const { return size_.load(std::memory_order_relaxed); }
@@ -84,6 +89,7 @@ class SiteTable {
     const auto offset = static_cast<std::uint32_t>(id);
     return offset == 0 ? other_ : *static_cast<Site*>(arena_.At(offset));
   }
+  static Key ReadSite(const Site& site, SiteTotals* totals);
   std::uint32_t Search(std::uint32_t from, std::uint32_t until, const Key& key) const;
 
   PageArena arena_{kCapacityBytes};

@@ -38,12 +38,12 @@ class Heap {
     }
     builder_.AddSample(ids, {{bytes}});
   }
-  Profile Trimmed() {
+  Profile Trimmed(void (*trim)(Profile*) = &TrimAllocationFrames) {
     builder_.header().time_ns = 1;
     builder_.header().period_type = {"space", "bytes"};
     builder_.header().period = 1;
     Profile profile = std::move(builder_).Build();
-    TrimAllocationFrames(&profile);
+    trim(&profile);
     return profile;
   }
 
@@ -161,6 +161,39 @@ TEST(TrimAllocationFrames, FramesWithoutNamesStay) {
   Heap heap;
   heap.Add({{}, {"main"}}, 1);
   EXPECT_EQ(StackOf(heap.Trimmed(), 0).size(), 2u);
+}
+
+TEST(TrimLockFrames, AStackBeginsWithTheCodeThatLocks) {
+  Heap waits;
+  const Stack leaves[] = {
+      {{"__gthread_mutex_lock(pthread_mutex_t*)", "std::mutex::lock()",
+        "std::lock_guard<std::mutex>::lock_guard(std::mutex&)", "app::Serve()"}},
+      {{"std::condition_variable::wait(std::unique_lock<std::mutex>&)"}, {"app::Serve()"}},
+      {{"absl::debian3::Mutex::UnlockSlow(absl::debian3::base_internal::SynchWaitParams*)"},
+       {"absl::debian3::Mutex::Unlock()"},
+       {"absl::debian3::MutexLock::~MutexLock()", "app::Serve()"}},
+      {{"heldby::absl_mutex::OnContention(long)"},
+       {"absl::lts_20230125::Mutex::Unlock()"},
+       {"app::Serve()"}},
+      {{"app::Serve()"}, {"std::thread::_State_impl<app::Serve>::_M_run()"}},
+  };
+  for (const Stack& leaf : leaves) waits.Add(leaf, 1);
+  const Profile profile = waits.Trimmed(&TrimLockFrames);
+  for (const Sample& sample : profile.samples) {
+    const Location& location = profile.locations[static_cast<std::size_t>(sample.stack[0]) - 1];
+    ASSERT_FALSE(location.lines.empty());
+    EXPECT_EQ(profile.functions[static_cast<std::size_t>(location.lines[0].function) - 1].name,
+              "app::Serve()");
+  }
+}
+
+TEST(TrimLockFrames, WhatAllocatesAndWhatAbseilElseDoesStays) {
+  Heap waits;
+  waits.Add({{"malloc"}, {"main"}}, 1);
+  waits.Add({{"absl::debian3::StrCat()"}, {"main"}}, 2);
+  const Profile profile = waits.Trimmed(&TrimLockFrames);
+  EXPECT_EQ(StackOf(profile, 0)[0], std::vector<std::string>{"malloc"});
+  EXPECT_EQ(StackOf(profile, 1)[0], std::vector<std::string>{"absl::debian3::StrCat()"});
 }
 
 }  // namespace
