@@ -158,7 +158,7 @@ int Print(const Command& command, Settings settings, std::vector<std::string> na
       return Fail(command, 1, status.message());
     }
   }
-  auto profile = report::Combine(std::move(sources));
+  auto profile = report::Combine(sources);
   if (!profile) return Fail(command, 1, profile.status().message());
   const auto report = command.is_traces ? Traces(*std::move(profile), settings.report)
                                         : Top(*std::move(profile), settings.report);

@@ -74,7 +74,7 @@ Result<Profile> ReadForReport(std::string_view bytes) {
   return profile;
 }
 
-Result<Profile> Combine(Sources sources) {
+Result<Profile> Combine(const Sources& sources) {
   Result<Profile> result = MergeAll(sources.profiles);
   if (result.ok() && !sources.bases.empty()) {
     Result<Profile> base = MergeAll(sources.bases);

@@ -31,6 +31,6 @@ struct Sources {
 /// The sum of the profiles less that of the bases, with short names and without the frames that
 /// it says to drop.
 /// kInvalidArgument  the types of columns or periods differ, or drop_frames is malformed.
-[[nodiscard]] Result<Profile> Combine(Sources sources);
+[[nodiscard]] Result<Profile> Combine(const Sources& sources);
 
 }  // namespace heldby::report

@@ -4,7 +4,7 @@ import re
 import subprocess
 import urllib.request
 
-from harness import check, run
+from harness import check, run, wait_until
 from pprof_bytes import Profile
 
 # Types as Go has them: the scrapers find what they difference by exact name and unit.
@@ -36,6 +36,9 @@ class Server:
         stuck = lab.start([lab.bin("stuck_client"), f"--port={port}", "--count=3", "--seconds=200"],
                           stdin=subprocess.PIPE)
         stuck.wait_for("stopped reading")
+        # The client has stopped; that does not mean that the server has begun.
+        wait_until(lambda: sum(sample["values"][3] for sample in self.get("heap").samples) >= 59_000_000,
+                   "three downloads to be in memory")
 
     def get(self, name):
         with urllib.request.urlopen(f"{self.debug}/debug/pprof/{name}", timeout=60) as reply:

@@ -87,7 +87,7 @@ TEST(Report, HoldsWithValuesAtBothEndsOfTheRange) {
   sources.profiles = {profile, profile};
   sources.bases = {profile};
   sources.normalize = true;
-  EXPECT_TRUE(Combine(std::move(sources)).ok());
+  EXPECT_TRUE(Combine(sources).ok());
 }
 
 TEST(Report, FindsAColumnByNameNumberOrDefault) {
