@@ -123,6 +123,13 @@ class Stuck {
 
 class ContentionTest : public testing::Test {
  protected:
+  // ThreadSanitizer sees the mmap() of the core's table of stacks, but not what publishes it:
+  // the core is not instrumented. So the table is mapped by the thread that will read it.
+  static void SetUpTestSuite() {
+    SetMutexProfileFraction(1);
+    RecordMutexWait(1);
+    SetMutexProfileFraction(0);
+  }
   void TearDown() override {
     SetBlockProfileRate(0);
     SetMutexProfileFraction(0);
