@@ -162,7 +162,6 @@ TEST_F(ContentionTest, BothProfilesHaveGosShapeAndSayWhenTheyAreOff) {
     ASSERT_FALSE(profile.comments.empty());
     EXPECT_NE(profile.comments.back().find("is off"), std::string::npos);
     EXPECT_NE(profile.comments.back().find("POST /debug/pprof/"), std::string::npos);
-    EXPECT_TRUE(SamplesOf(profile, "").size() == profile.samples.size());
   }
 }
 
