@@ -5,7 +5,8 @@
 // Self     what it does for a contended unlocking allocates nothing.
 // Units    Abseil's cycles become nanoseconds by Abseil's own clock.
 // Bounds   those of heldby/contention.h.
-// Source   docs/contention.md. Needs Abseil's headers, and nothing else here does; it is compiled
+// Source   docs/contention.md. Needs Abseil's headers, and nothing else here does; it is
+// compiled
 //          into the program, and so is about the program's own copy of Abseil.
 #pragma once
 
@@ -21,29 +22,28 @@ namespace heldby {
 namespace absl_mutex {
 
 inline void OnContention(std::int64_t wait_cycles) {
-  const double seconds = static_cast<double>(wait_cycles) /
-                         ::absl::base_internal::CycleClock::Frequency();
+  const double seconds =
+      static_cast<double>(wait_cycles) / ::absl::base_internal::CycleClock::Frequency();
   RecordMutexWait(static_cast<std::int64_t>(seconds * 1e9));
 }
 
 }  // namespace absl_mutex
 
 /// From now on, waits for absl::Mutex are in the mutex profile, by the stack of who unlocked,
-/// while SetMutexProfileFraction() has it on. Abseil has room for one such function in a process
-/// and, built with assertions as Debian's is, aborts for a second: whether there is one already
-/// is tried out in a child process. A program that has its own calls RecordMutexWait() from it,
-/// and not this.
+/// while SetMutexProfileFraction() has it on. Abseil has room for one such function in a
+/// process and, built with assertions as Debian's is, aborts for a second: whether there is one
+/// already is tried out in a child process. A program that has its own calls RecordMutexWait()
+/// from it, and not this.
 ///
 /// kFailedPrecondition  there is one already, or no child could be made; nothing has changed
 inline Status RegisterAbslMutexProfiler() {
-  constexpr auto kRegister = [] {
-    ::absl::RegisterMutexProfiler(&absl_mutex::OnContention);
-  };
+  constexpr auto kRegister = [] { ::absl::RegisterMutexProfiler(&absl_mutex::OnContention); };
   if (!SurvivesInChild(kRegister)) {
-    return {StatusCode::kFailedPrecondition,
-            "absl::RegisterMutexProfiler() has been called by somebody else in this process, or "
-            "could not be tried: call heldby::RecordMutexWait() from the function registered "
-            "there"};
+    return {
+        StatusCode::kFailedPrecondition,
+        "absl::RegisterMutexProfiler() has been called by somebody else in this process, or "
+        "could not be tried: call heldby::RecordMutexWait() from the function registered "
+        "there"};
   }
   kRegister();
   return {};

@@ -28,8 +28,8 @@ void BecomeProfilerThread();
 /// For what the library itself has opened; it may do what is safe between fork and exec.
 void RunInForkedChildren(void (*function)());
 
-/// Runs `function`, which allocates nothing, in a copy of this process that nobody sees, for two
-/// seconds at most. False: it aborted there, or no copy could be made.
+/// Runs `function`, which allocates nothing, in a copy of this process that nobody sees, for
+/// two seconds at most. False: it aborted there, or no copy could be made.
 [[nodiscard]] bool SurvivesInChild(void (*function)());
 
 }  // namespace heldby

@@ -17,8 +17,8 @@ namespace {
 
 constexpr unsigned kChildSeconds = 2;
 
-// No word of it reaches the host's standard error, no core file its folder; and it ends, although
-// a lock that another thread held when it was forked may never come free in it.
+// No word of it reaches the host's standard error, no core file its folder; and it ends,
+// although a lock that another thread held when it was forked may never come free in it.
 [[noreturn]] void RunAsChild(void (*function)()) {
   for (const int number : {SIGABRT, SIGALRM}) {
     struct sigaction fresh {};
