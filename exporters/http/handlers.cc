@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/table_page.h"
+#include "heldby/trace.h"
 #include "profile/merge.h"
 #include "profile/text.h"
 
@@ -20,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kMaxSeconds = 300;
 constexpr std::int64_t kDefaultCpuSeconds = 30;
+constexpr double kDefaultTraceSeconds = 1;
 
 // False: the client left first. The step bounds how long a departed client keeps a thread.
 bool WaitFor(std::chrono::nanoseconds duration, const std::function<bool()>& cancelled) {
@@ -94,7 +96,10 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
       {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
       {"profile", "profile",
        "CPU profile; seconds=N sets its length. This version collects no CPU samples."},
-      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
+      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."},
+      {"trace", "trace",
+       "What happened to tasks, connections and threads in seconds=N: a file for "
+       "ui.perfetto.dev or chrome://tracing, not for go tool trace."}};
   const auto add = [&rows](const ProfileEntry& entry) {
     rows.push_back(
         {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
@@ -196,6 +201,22 @@ Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) 
   profile.duration_ns = std::max<std::int64_t>(
       std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count(), 1);
   return Encoded("profile", profile);
+}
+
+Response ExecutionTrace(const Query& query, const std::function<bool()>& cancelled) {
+  double seconds = 0;
+  const bool is_number = absl::SimpleAtod(AsPiece(query.Get("seconds")), &seconds);
+  // Written so that a NaN is not above 0 either.
+  if (!is_number || !(seconds > 0)) seconds = kDefaultTraceSeconds;
+  seconds = std::clamp(seconds, 1e-3, static_cast<double>(kMaxSeconds));
+  const auto trace = RecordTrace(
+      {.duration_ns = static_cast<std::int64_t>(seconds * 1e9), .cancelled = cancelled});
+  if (!trace) {
+    return ErrorReply(500, Concat("Could not enable tracing: ", trace.status().message()));
+  }
+  auto bytes = EncodeTrace(*trace);
+  if (!bytes) return ErrorReply(500, Concat("cannot encode: ", bytes.status().message()));
+  return DownloadReply("trace", *std::move(bytes));
 }
 
 Response CommandLine() {

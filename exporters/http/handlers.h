@@ -31,6 +31,10 @@ using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::
 /// Waits like Go's CPU profile: a scraper that asks again at once must not become a busy loop.
 [[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
 
+/// `seconds` may have a fraction. One at a time.
+[[nodiscard]] Response ExecutionTrace(const Query& query,
+                                      const std::function<bool()>& cancelled);
+
 [[nodiscard]] Response CommandLine();
 
 /// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.

@@ -108,6 +108,7 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"registry_bytes", counters.registry_bytes},
       {"dropped_descriptors_total", counters.dropped_descriptors_total},
       {"dropped_inheritances_total", counters.dropped_inheritances_total},
+      {"dropped_trace_events_total", counters.dropped_trace_events_total},
   };
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));
   // The usual next question: how much of the process the heap explains. Linux counts in KiB.

@@ -91,10 +91,12 @@ Response Router::Named(const Request& request, std::string_view name,
   if (name.empty()) return IndexPage(profiles_);
   if (name == "cmdline") return CommandLine();
   const std::optional<ProfileEntry> entry = Find(name);
-  if (!entry && name != "profile") return ErrorReply(404, "Unknown profile");
+  const bool is_timed = name == "profile" || name == "trace";
+  if (!entry && !is_timed) return ErrorReply(404, "Unknown profile");
   const auto query = Query::Parse(target.raw_query);
   if (!query) return ErrorReply(400, query.status().message());
   if (name == "profile") return CpuProfile(*query, request.cancelled);
+  if (name == "trace") return ExecutionTrace(*query, request.cancelled);
   return NamedProfile(*entry, *query, request.cancelled);
 }
 

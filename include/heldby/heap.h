@@ -87,6 +87,7 @@ struct HeapCounters {
   std::int64_t registry_bytes = 0;              // used by connections, tasks and labels
   std::int64_t dropped_descriptors_total = 0;   // sockets not recorded: number above 1,048,575
   std::int64_t dropped_inheritances_total = 0;  // threads without their creator's holder
+  std::int64_t dropped_trace_events_total = 0;  // a trace's log was full: 262,144 events
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();
 

@@ -15,13 +15,6 @@ namespace {
 // A thread that goes to and fro between running and waiting is caught waiting, mostly.
 constexpr int kPassiveTries = 3;
 
-// Ours say so as soon as they run; one that has not run yet has its creator's name, and the
-// creators are ours too.
-bool IsOwn(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
-  if (core.threads->read(tid, view)) return view->is_own;
-  return absl::StartsWith(ProcTask(tid).Name(), "heldby-") && tid != getpid();
-}
-
 void Take(const core::Stack& stack, ThreadState* thread) {
   thread->frames.assign(stack.frames, stack.frames + stack.depth);
   thread->modules.assign(stack.modules, stack.modules + stack.depth);
@@ -38,7 +31,7 @@ class Collector {
   std::vector<ThreadState> Collect() && {
     for (const std::int32_t tid : ThreadIds()) {
       core::ThreadView view{};
-      if (IsOwn(core_, tid, &view)) continue;
+      if (IsOwnThread(core_, tid, &view)) continue;
       const ProcTask task(tid);
       const ProcTask::Stat stat = task.Read();
       if (stat.state == 0 || stat.state == 'Z' || stat.state == 'X') continue;
@@ -134,6 +127,13 @@ class Collector {
 
 }  // namespace
 
+// Ours say so as soon as they run; one that has not run yet has its creator's name, and the
+// creators are ours too.
+bool IsOwnThread(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
+  if (core.threads->read(tid, view)) return view->is_own;
+  return absl::StartsWith(ProcTask(tid).Name(), "heldby-") && tid != getpid();
+}
+
 std::vector<ThreadState> CollectThreads(const core::CoreApi& core,
                                         const ThreadsOptions& options) {
   return Collector(core, options).Collect();
@@ -143,7 +143,7 @@ std::size_t CountThreads(const core::CoreApi& core) {
   std::size_t count = 0;
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
-    if (!IsOwn(core, tid, &view)) ++count;
+    if (!IsOwnThread(core, tid, &view)) ++count;
   }
   return count;
 }

@@ -38,6 +38,10 @@ struct ThreadState {
   bool truncated = false;
 };
 
+/// One of the profiler's; otherwise `view` is what is known of it, or left as it was.
+[[nodiscard]] bool IsOwnThread(const core::CoreApi& core, std::int32_t tid,
+                               core::ThreadView* view);
+
 /// All but the profiler's own.
 [[nodiscard]] std::vector<ThreadState> CollectThreads(const core::CoreApi& core,
                                                       const ThreadsOptions& options);

@@ -5,6 +5,7 @@
 #include "core/hooks/settings.h"
 #include "core/hooks/thread_entry.h"
 #include "core/registry/descriptors.h"
+#include "core/registry/event_log.h"
 #include "core/sampler/heap_sampler.h"
 
 namespace heldby::core {
@@ -77,7 +78,8 @@ Counters ReadCounters() {
           .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
                             registry.labels.used_bytes(),
           .dropped_descriptors_total = descriptors.dropped(),
-          .dropped_inheritances_total = DroppedInheritances()};
+          .dropped_inheritances_total = DroppedInheritances(),
+          .dropped_trace_events_total = event_log.dropped()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
@@ -104,6 +106,7 @@ constexpr CoreApi kApi = {
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,
+    .trace = &trace_api,
 };
 
 }  // namespace

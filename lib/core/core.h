@@ -12,13 +12,14 @@
 #include <cstdint>
 
 #include "core/base/thread_slot.h"
+#include "core/registry/event_log.h"
 #include "core/registry/registry.h"
 #include "core/stack/capture.h"
 #include "core/stack/signal_capture.h"
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 6;
+inline constexpr std::uint32_t kCoreAbi = 7;
 
 struct HookDescription {
   bool active;
@@ -64,6 +65,7 @@ struct Counters {
   std::uint64_t dropped_descriptors_total;  // too large a number to be watched
   std::uint64_t
       dropped_inheritances_total;  // threads that began without their creator's holder
+  std::uint64_t dropped_trace_events_total;  // the log of a trace was full
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -154,6 +156,17 @@ struct RegistryApi {
   /// As connections and tasks name them, and intern_stack().
   StackView (*stack)(std::uint32_t id);
   std::uint64_t (*now_ns)();  // of the clock that all of them are by
+  /// begin_task() and end_task() of a task that is current on the calling thread in between.
+  std::uint32_t (*begin_scope)(const Registry::TaskStart& start, Holder* before);
+  void (*end_scope)(std::uint32_t id, const Holder& before);
+};
+
+/// What happens to them, for a while: core/registry/event_log.h.
+struct TraceApi {
+  EventLog::Started (*start)();
+  EventLog::Totals (*stop)();
+  std::uint64_t (*visit)(void (*visit)(void* context, const Event& event), void* context);
+  void (*release)();
 };
 
 /// What is known of a thread without asking it.
@@ -175,6 +188,7 @@ struct ThreadApi {
   void (*become_own)();
 };
 
+extern const TraceApi trace_api __attribute__((visibility("hidden")));
 extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
@@ -198,6 +212,7 @@ struct CoreApi {
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;
   const ThreadApi* threads;
+  const TraceApi* trace;
 };
 
 /// CoreApi::run_in_forked_children.

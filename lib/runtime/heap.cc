@@ -87,6 +87,7 @@ HeapCounters ReadHeapCounters() {
   result.registry_bytes = as_signed(counters.registry_bytes);
   result.dropped_descriptors_total = as_signed(counters.dropped_descriptors_total);
   result.dropped_inheritances_total = as_signed(counters.dropped_inheritances_total);
+  result.dropped_trace_events_total = as_signed(counters.dropped_trace_events_total);
   return result;
 }
 

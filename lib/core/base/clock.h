@@ -1,4 +1,4 @@
-// core/base/clock.h - time for ages.
+// core/base/clock.h - time for ages, and for the order of events.
 //
 // Threads  any.   Signals  safe (vdso).   Allocates  never.   Units  nanoseconds.
 #pragma once
@@ -14,6 +14,14 @@ namespace heldby::core {
 inline std::uint64_t CoarseNowNs() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+/// CLOCK_MONOTONIC, for what has to be told apart and put in order.
+inline std::uint64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(now.tv_nsec);
 }

@@ -1,6 +1,7 @@
 // pthread_create as the host sees it. Where the creator works for nobody, it is the real call
 // and nothing else; otherwise the new thread begins in a function of ours, which takes the
-// holder over and jumps to the host's: no frame of ours is on its stack.
+// holder over and jumps to the host's: no frame of ours is on its stack. So it does while
+// somebody traces, who is to hear of the thread's beginning and end.
 //
 // Promises  no lock, no allocation; arguments, result and errno are the real call's. What the
 //           new thread must know lies in a table of ours, never in the host's heap.
@@ -8,11 +9,17 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include <atomic>
 
 #include "core/base/self_guard.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/placement.h"
+#include "core/registry/event_log.h"
 #include "core/registry/record_table.h"
+#include "core/registry/registry.h"
 
 namespace heldby::core {
 namespace {
@@ -23,9 +30,34 @@ struct Inheritance {
   void* argument;
   Holder holder;
   Guess guess;
+  std::int32_t creator;
 };
 
 constinit RecordTable<Inheritance, 12> inheritances;
+
+// glibc keeps the values of the first 32 keys in the thread itself; beyond them, setting one
+// would allocate.
+constexpr pthread_key_t kKeysInPlace = 32;
+constexpr int kNoKey = -1;
+std::atomic<int> end_key{kNoKey};
+
+// The last that is heard of a thread: destructors of keys run on it.
+void OnThreadEnd(void*) {
+  if (!event_log.is_on()) return;
+  Event event{.kind = EventKind::kThreadEnd};
+  char name[16] = {};
+  prctl(PR_GET_NAME, name);
+  static_assert(sizeof(name) == 4 * sizeof(event.id));
+  memcpy(&event.id, name, sizeof(name));
+  event_log.Record(event);
+}
+
+__attribute__((cold, noinline)) void TraceThreadBegin(std::int32_t creator) {
+  const int key = end_key.load(std::memory_order_acquire);
+  if (key != kNoKey) pthread_setspecific(static_cast<pthread_key_t>(key), &end_key);
+  event_log.Record(
+      {.kind = EventKind::kThreadBegin, .id = static_cast<std::uint32_t>(creator)});
+}
 
 struct Start {
   void* (*function)(void*);
@@ -38,7 +70,11 @@ __attribute__((noinline)) Start TakeOver(std::uint32_t id) {
   thread_slot.holder = mine.holder;
   thread_slot.guess = mine.guess;
   const Start start = {mine.start, mine.argument};
+  const std::int32_t creator = mine.creator;
   inheritances.End(id);
+  if (event_log.is_on()) [[unlikely]] {
+    TraceThreadBegin(creator);
+  }
   return start;
 }
 
@@ -50,8 +86,9 @@ void* BeginInheriting(void* id) {
 
 bool HasSomethingToInherit() {
   const Holder& holder = thread_slot.holder;
-  return (holder.connection | holder.task | holder.labels | thread_slot.guess.connection) !=
-             0 &&
+  return ((holder.connection | holder.task | holder.labels | thread_slot.guess.connection) !=
+              0 ||
+          event_log.is_on()) &&
          !InsideSelf();
 }
 
@@ -60,6 +97,18 @@ bool HasSomethingToInherit() {
 std::uint64_t DroppedInheritances() { return inheritances.dropped(); }
 
 void ForgetInheritances() { inheritances.EndAll(); }
+
+void WatchThreadEnds() {
+  static std::atomic<bool> is_made{false};
+  if (is_made.exchange(true, std::memory_order_acq_rel)) return;
+  pthread_key_t key;
+  if (pthread_key_create(&key, &OnThreadEnd) != 0) return;
+  if (key < kKeysInPlace) {
+    end_key.store(static_cast<int>(key), std::memory_order_release);
+  } else {
+    pthread_key_delete(key);
+  }
+}
 
 void* ResolveNextCall(const char* name) { return dlsym(RTLD_NEXT, name); }
 
@@ -74,11 +123,13 @@ HELDBY_HOOK int pthread_create(pthread_t* __restrict thread,
                                void* (*start)(void*), void* __restrict argument) __THROWNL {
   const auto next = HELDBY_NEXT(pthread_create);
   if (!HasSomethingToInherit()) return next(thread, attributes, start, argument);
+  registry.threads.ListSelf();
   const std::uint32_t id = inheritances.Make([&](Inheritance& made) {
     made.start = start;
     made.argument = argument;
     made.holder = thread_slot.holder;
     made.guess = thread_slot.guess;
+    made.creator = thread_slot.tid;
   });
   if (id == 0) return next(thread, attributes, start, argument);
   const int error = next(thread, attributes, &BeginInheriting,
