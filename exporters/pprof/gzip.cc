@@ -109,9 +109,7 @@ struct GzipWriter::Deflater {
 GzipWriter::GzipWriter() : deflater_(std::make_unique<Deflater>()) {}
 GzipWriter::~GzipWriter() = default;
 
-void GzipWriter::Append(std::string_view bytes) {
-  deflater_->Take(bytes, /*is_last=*/false);
-}
+void GzipWriter::Append(std::string_view bytes) { deflater_->Take(bytes, /*is_last=*/false); }
 
 Result<std::string> GzipWriter::Finish() && {
   if (!deflater_->ready) {

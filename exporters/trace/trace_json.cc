@@ -70,9 +70,9 @@ class Writer {
   // The comma and what every event has.
   void Begin(char phase, std::int32_t tid, std::int64_t time_ns) {
     if (!std::exchange(is_first_, false)) json_ += ",\n";
-    absl::StrAppend(&json_, "{\"ph\":\"", absl::string_view(&phase, 1), "\",\"pid\":", trace_.pid,
-                    ",\"tid\":", tid, ",\"ts\":", time_ns / 1000, ".",
-                    absl::Dec(time_ns % 1000, absl::kZeroPad3));
+    absl::StrAppend(&json_, "{\"ph\":\"", absl::string_view(&phase, 1),
+                    "\",\"pid\":", trace_.pid, ",\"tid\":", tid, ",\"ts\":", time_ns / 1000,
+                    ".", absl::Dec(time_ns % 1000, absl::kZeroPad3));
   }
   void Name(std::string_view name, const char* category) {
     json_ += ",\"name\":";
@@ -128,8 +128,7 @@ class Writer {
         Name(Text(event.name), subject);
         // Local to the process: two traces laid side by side keep theirs apart.
         absl::StrAppend(&json_, ",\"id2\":{\"local\":\"0x",
-                        absl::Hex(event.id << 2 | static_cast<unsigned>(event.subject)),
-                        "\"}");
+                        absl::Hex(event.id << 2 | static_cast<unsigned>(event.subject)), "\"}");
         break;
       case TracePhase::kFlowOut:
       case TracePhase::kFlowIn:
@@ -149,13 +148,13 @@ class Writer {
   }
 
   void OtherData() {
-    absl::StrAppend(
-        &json_, "\"otherData\":{\"source\":\"heldby\",\"start\":\"", WallTime(trace_.time_ns),
-        "\",\"duration_ns\":",
-        trace_.duration_ns, ",\"recorded_events\":", trace_.recorded_events,
-        ",\"dropped_events\":", trace_.dropped_events,
-        ",\"unfinished_events\":", trace_.unfinished_events, ",\"tasks_left_out\":",
-        trace_.tasks_left_out, ",\"events_without_arguments\":", without_arguments_, "}");
+    absl::StrAppend(&json_, "\"otherData\":{\"source\":\"heldby\",\"start\":\"",
+                    WallTime(trace_.time_ns), "\",\"duration_ns\":", trace_.duration_ns,
+                    ",\"recorded_events\":", trace_.recorded_events,
+                    ",\"dropped_events\":", trace_.dropped_events,
+                    ",\"unfinished_events\":", trace_.unfinished_events,
+                    ",\"tasks_left_out\":", trace_.tasks_left_out,
+                    ",\"events_without_arguments\":", without_arguments_, "}");
   }
 
   const Trace& trace_;

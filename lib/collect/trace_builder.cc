@@ -1,14 +1,12 @@
 #include "collect/trace_builder.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "collect/proc_task.h"
-#include "collect/socket_state.h"
+#include "collect/trace_connections.h"
 #include "collect/trace_past.h"
 #include "collect/trace_writer.h"
 
@@ -18,31 +16,13 @@ namespace {
 using core::Event;
 using core::EventKind;
 
-constexpr std::pair<const char*, const char*> kBefore = {"begin", "before the trace"};
-constexpr std::pair<const char*, const char*> kAfter = {"end",
-                                                        "still there when the trace ended"};
-
-// A life and the state in it that is shown now.
-struct Life {
-  TraceSubject subject{};
-  std::uint64_t id = 0;
-  std::uint32_t name = 0;
-  std::uint32_t state = 0;
-};
-
 struct Task {
-  Life life;
+  TraceLife life;
   bool is_scope = false;
   std::uint32_t labels = 0;
-  int threads = 0;               // that it runs on
-  std::uint32_t waits = 0;       // the text of what for
-  std::size_t flow = 0;          // the event that leads to its first piece, and 1
-};
-
-struct Connection {
-  Life life;
-  unsigned char peer[24] = {};
-  std::uint32_t peer_bytes = 0;
+  int threads = 0;          // that it runs on
+  std::uint32_t waits = 0;  // the text of what for
+  std::size_t flow = 0;     // the event that leads to its first piece, and 1
 };
 
 // What is current on a thread, the innermost last.
@@ -51,17 +31,9 @@ struct Run {
   bool is_piece;  // of a task; otherwise labels, or another's task
 };
 struct Thread {
-  Life life;  // id 0: it is not known when it began
+  TraceLife life;  // id 0: it is not known when it began
   std::vector<Run> runs;
 };
-
-template <typename Map>
-std::vector<typename Map::key_type> SortedKeys(const Map& map) {
-  std::vector<typename Map::key_type> keys;
-  for (const auto& [key, value] : map) keys.push_back(key);
-  std::ranges::sort(keys);
-  return keys;
-}
 
 class Builder {
  public:
@@ -84,18 +56,17 @@ class Builder {
  private:
   void BeginWhatWasThere() {
     for (const std::int32_t tid : SortedKeys(log_.threads)) {
-      if (log_.threads.at(tid).at_start) BeginThread(tid, 0, {kBefore});
+      if (log_.threads.at(tid).at_start) BeginThread(tid, 0, {kTraceBefore});
     }
     for (const std::uint32_t id : SortedKeys(past_.connections())) {
-      const auto& known = past_.connections().at(id);
-      Connection& connection = BeginConnection(id, known.is_outbound, {kBefore});
-      if (known.state != nullptr) SetState(&connection.life, 0, writer_.TextAt(known.state));
+      const TracePast::Connection& known = past_.connections().at(id);
+      connections_.Begin(id, known.is_outbound, known.state, {kTraceBefore});
     }
     for (const std::uint32_t id : SortedKeys(past_.tasks())) {
       const TracePast::Task& known = past_.tasks().at(id);
-      Task& task = BeginTask(id, known, 0, {kBefore});
+      Task& task = BeginTask(id, known, 0, {kTraceBefore});
       task.waits = PlaceText(known.parked);
-      if (task.waits != 0) SetState(&task.life, 0, task.waits);
+      if (task.waits != 0) writer_.SetState(&task.life, 0, task.waits);
     }
     for (const std::int32_t tid : SortedKeys(log_.threads)) {
       const core::Holder& holder = past_.HolderAtStart(tid);
@@ -127,16 +98,16 @@ class Builder {
         OnHolder(event);
         break;
       case EventKind::kConnectionBegin:
-        BeginConnection(event.id, (event.flags & Event::kOutbound) != 0, {});
+        connections_.Begin(event.id, (event.flags & Event::kOutbound) != 0, nullptr, {});
         break;
       case EventKind::kConnectionEnd:
-        OnConnectionEnd(event);
+        connections_.OnEnd(event, event.b != 0 ? TaskText(event.b) : std::string());
         break;
       case EventKind::kConnectionState:
-        OnConnectionState(event);
+        connections_.OnState(event);
         break;
       case EventKind::kConnectionPeer:
-        OnConnectionPeer(event);
+        connections_.OnPeer(event);
         break;
       case EventKind::kThreadBegin:
         OnThreadBegin(event);
@@ -149,29 +120,6 @@ class Builder {
     }
   }
 
-  // Lives.
-
-  Life Begin(TraceSubject subject, std::int32_t tid, std::uint32_t name,
-             const TraceArguments& arguments) {
-    const Life life = {.subject = subject, .id = ++lives_, .name = name};
-    writer_.Add(TracePhase::kLifeBegin, subject, life.id, tid, name, arguments);
-    return life;
-  }
-  void End(Life* life, std::int32_t tid, const TraceArguments& arguments = {}) {
-    SetState(life, tid, 0);
-    writer_.Add(TracePhase::kLifeEnd, life->subject, life->id, tid, life->name, arguments);
-  }
-  void SetState(Life* life, std::int32_t tid, std::uint32_t text) {
-    if (life->state == text) return;
-    if (life->state != 0) {
-      writer_.Add(TracePhase::kLifeEnd, life->subject, life->id, tid, life->state);
-    }
-    if (text != 0) {
-      writer_.Add(TracePhase::kLifeBegin, life->subject, life->id, tid, text);
-    }
-    life->state = text;
-  }
-
   // Threads.
 
   void BeginThread(std::int32_t tid, std::uint32_t creator, TraceArguments arguments) {
@@ -179,7 +127,7 @@ class Builder {
     if (name == 0) name = writer_.Text("thread");
     arguments.emplace_back("tid", absl::StrCat(tid));
     if (creator != 0) arguments.emplace_back("created_by", ThreadText(creator));
-    threads_[tid].life = Begin(TraceSubject::kThread, tid, name, arguments);
+    threads_[tid].life = writer_.BeginLife(TraceSubject::kThread, tid, name, arguments);
     thread_names_[tid] = name;
   }
   std::string ThreadText(std::uint32_t tid) {
@@ -192,7 +140,7 @@ class Builder {
     const auto thread = threads_.find(tid);
     if (thread == threads_.end()) return;
     PopTo(tid, 0);
-    if (thread->second.life.id != 0) End(&thread->second.life, tid, arguments);
+    if (thread->second.life.id != 0) writer_.EndLife(&thread->second.life, tid, arguments);
     threads_.erase(thread);
   }
   void OnThreadBegin(const Event& event) {
@@ -281,7 +229,7 @@ class Builder {
     writer_.AddLabels(known.labels, &arguments);
     const std::uint32_t name = writer_.Text(made.text.empty() ? "task" : made.text);
     Task& task = tasks_[id];
-    task = {.life = Begin(TraceSubject::kTask, tid, name, arguments),
+    task = {.life = writer_.BeginLife(TraceSubject::kTask, tid, name, arguments),
             .is_scope = known.is_scope,
             .labels = known.labels};
     return task;
@@ -293,15 +241,14 @@ class Builder {
                : absl::StrCat(writer_.trace().texts[task->second.life.name], " ", id);
   }
   void Runs(Task* task, std::int32_t tid) {
-    if (task->threads++ == 0) SetState(&task->life, tid, writer_.Text("running"));
+    if (task->threads++ == 0) writer_.SetState(&task->life, tid, writer_.Text("running"));
   }
 
   void OnTaskBegin(const Event& event) {
     const TracePast::Task known = TracePast::TaskOf(event);
     Task& task = BeginTask(event.id, known, event.tid, {});
     if (task.is_scope) {
-      Push(event.tid,
-           {.connection = event.b, .task = event.id, .labels = event.c},
+      Push(event.tid, {.connection = event.b, .task = event.id, .labels = event.c},
            /*is_piece=*/true);
     } else if (!threads_[event.tid].runs.empty()) {
       writer_.Add(TracePhase::kFlowOut, TraceSubject::kTask, task.life.id, event.tid, 0);
@@ -317,14 +264,14 @@ class Builder {
   }
   void EndTask(Task* task, std::int32_t tid, const TraceArguments& arguments) {
     if (task->flow != 0) flows_to_nowhere_.push_back(task->flow - 1);
-    End(&task->life, tid, arguments);
+    writer_.EndLife(&task->life, tid, arguments);
   }
   void OnTaskPark(const Event& event) {
     const auto task = tasks_.find(event.id);
     if (task == tasks_.end()) return;
     task->second.waits = PlaceText(event.place);
     if (task->second.threads == 0) {
-      SetState(&task->second.life, event.tid, task->second.waits);
+      writer_.SetState(&task->second.life, event.tid, task->second.waits);
     }
   }
   void OnTaskEnter(const Event& event) {
@@ -345,75 +292,20 @@ class Builder {
       return;
     }
     const std::uint32_t waits = task->second.waits;
-    SetState(&task->second.life, event.tid, waits != 0 ? waits : writer_.Text("waiting"));
-  }
-
-  // Connections.
-
-  Connection& BeginConnection(std::uint32_t id, bool is_outbound, TraceArguments arguments) {
-    arguments.emplace_back("connection", absl::StrCat(id));
-    const std::uint32_t name =
-        writer_.Text(is_outbound ? "outbound connection" : "inbound connection");
-    Connection& connection = connections_[id];
-    connection = {.life = Begin(TraceSubject::kConnection, 0, name, arguments)};
-    return connection;
-  }
-  TraceArguments AboutConnection(const std::string& peer, int fd, bool is_implicit,
-                                 std::uint32_t task, std::uint32_t labels) {
-    TraceArguments arguments;
-    if (!peer.empty()) arguments.emplace_back("peer", peer);
-    if (fd >= 0) arguments.emplace_back("fd", absl::StrCat(fd));
-    if (is_implicit) arguments.emplace_back("known_by", "a wrapped call");
-    if (task != 0) arguments.emplace_back("opened_by", TaskText(task));
-    writer_.AddLabels(labels, &arguments);
-    return arguments;
-  }
-  void OnConnectionEnd(const Event& event) {
-    const auto found = connections_.find(event.id);
-    if (found == connections_.end()) return;
-    Connection& connection = found->second;
-    sockaddr_storage address{};
-    memcpy(&address, connection.peer, sizeof(connection.peer));
-    const std::string peer =
-        AddressText(reinterpret_cast<const sockaddr*>(&address), connection.peer_bytes);
-    End(&connection.life, event.tid,
-        AboutConnection(peer, static_cast<std::int32_t>(event.a),
-                        (event.flags & Event::kImplicit) != 0, event.b, event.c));
-    connections_.erase(found);
-  }
-  void OnConnectionState(const Event& event) {
-    const auto connection = connections_.find(event.id);
-    if (connection == connections_.end()) return;
-    const std::uintptr_t address = std::uintptr_t{event.b} << 32 | event.a;
-    SetState(&connection->second.life, event.tid,
-             writer_.TextAt(reinterpret_cast<const char*>(address)));
-  }
-  void OnConnectionPeer(const Event& event) {
-    const auto connection = connections_.find(event.id);
-    if (connection == connections_.end()) return;
-    constexpr std::size_t kPart = 12;
-    const bool is_rest = (event.flags & Event::kRest) != 0;
-    memcpy(connection->second.peer + (is_rest ? kPart : 0), &event.a, kPart);
-    connection->second.peer_bytes = std::min<std::uint32_t>(event.place, 28);
+    writer_.SetState(&task->second.life, event.tid,
+                     waits != 0 ? waits : writer_.Text("waiting"));
   }
 
   // The end.
 
   void EndAll() {
-    for (const std::int32_t tid : SortedKeys(threads_)) EndThread(tid, {kAfter});
-    for (const std::uint32_t id : SortedKeys(tasks_)) EndTask(&tasks_[id], 0, {kAfter});
-    absl::flat_hash_map<std::uint32_t, const TracedConnection*> open;
-    for (const TracedConnection& one : log_.connections) open[one.view.id] = &one;
-    for (const std::uint32_t id : SortedKeys(connections_)) {
-      TraceArguments arguments;
-      if (const auto one = open.find(id); one != open.end()) {
-        const core::ConnectionView& view = one->second->view;
-        arguments = AboutConnection(one->second->peer, view.fd, view.implicit, view.task,
-                                    view.labels);
-      }
-      arguments.emplace_back(kAfter);
-      End(&connections_[id].life, 0, arguments);
+    for (const std::int32_t tid : SortedKeys(threads_)) EndThread(tid, {kTraceAfter});
+    for (const std::uint32_t id : SortedKeys(tasks_)) EndTask(&tasks_[id], 0, {kTraceAfter});
+    for (const TracedConnection& open : log_.connections) {
+      connections_.EndOpen(open,
+                           open.view.task != 0 ? TaskText(open.view.task) : std::string());
     }
+    connections_.EndAll();
   }
 
   Trace Finish() {
@@ -446,12 +338,11 @@ class Builder {
   const TraceLog& log_;
   const TracePast past_;
   TraceWriter writer_;
-  std::uint64_t lives_ = 0;
+  TracedConnections connections_{&writer_};
   absl::flat_hash_map<std::int32_t, Thread> threads_;
   absl::flat_hash_map<std::int32_t, std::uint32_t> thread_names_;
   absl::flat_hash_map<std::int32_t, int> threads_begun_;
   absl::flat_hash_map<std::uint32_t, Task> tasks_;
-  absl::flat_hash_map<std::uint32_t, Connection> connections_;
   std::vector<std::size_t> flows_to_nowhere_;
 };
 

@@ -49,13 +49,12 @@ void TracePast::ReadTasks() {
     if (begun.contains(view.id)) continue;
     const auto [task, is_quiet] = tasks_.try_emplace(view.id);
     if (ended.contains(view.id)) continue;
-    task->second = {
-        .made = view.made_id,
-        .parked = is_quiet && !view.running ? view.parked_id : task->second.parked,
-        .parent = view.parent,
-        .connection = view.connection,
-        .labels = view.labels,
-        .is_scope = view.is_scope};
+    task->second = {.made = view.made_id,
+                    .parked = is_quiet && !view.running ? view.parked_id : task->second.parked,
+                    .parent = view.parent,
+                    .connection = view.connection,
+                    .labels = view.labels,
+                    .is_scope = view.is_scope};
   }
 }
 
@@ -92,8 +91,9 @@ void TracePast::ReadThreads() {
     }
     if (event.kind == EventKind::kThreadBegin) thread_names_[event.tid].emplace_back();
     if (event.kind == EventKind::kThreadEnd && event.id != 0) {
-      char name[17] = {};
-      memcpy(name, &event.id, 16);
+      const std::uint32_t words[] = {event.id, event.a, event.b, event.c};
+      char name[sizeof(words) + 1] = {};
+      memcpy(name, words, sizeof(words));
       std::vector<std::string>& names = thread_names_[event.tid];
       if (names.empty()) names.emplace_back();
       names.back() = name;

@@ -1,7 +1,5 @@
 #include "collect/trace_writer.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 
 namespace heldby::collect {
@@ -58,6 +56,27 @@ TraceEvent& TraceWriter::Add(TracePhase phase, TraceSubject subject, std::uint64
        .phase = phase,
        .subject = subject});
   return trace_.events.back();
+}
+
+TraceLife TraceWriter::BeginLife(TraceSubject subject, std::int32_t tid, std::uint32_t name,
+                                 const TraceArguments& arguments) {
+  const TraceLife life = {.subject = subject, .id = ++lives_, .name = name};
+  Add(TracePhase::kLifeBegin, subject, life.id, tid, name, arguments);
+  return life;
+}
+
+void TraceWriter::EndLife(TraceLife* life, std::int32_t tid, const TraceArguments& arguments) {
+  SetState(life, tid, 0);
+  Add(TracePhase::kLifeEnd, life->subject, life->id, tid, life->name, arguments);
+}
+
+void TraceWriter::SetState(TraceLife* life, std::int32_t tid, std::uint32_t text) {
+  if (life->state == text) return;
+  if (life->state != 0) {
+    Add(TracePhase::kLifeEnd, life->subject, life->id, tid, life->state);
+  }
+  if (text != 0) Add(TracePhase::kLifeBegin, life->subject, life->id, tid, text);
+  life->state = text;
 }
 
 }  // namespace heldby::collect

@@ -9,7 +9,6 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <string.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -44,12 +43,13 @@ std::atomic<int> end_key{kNoKey};
 // The last that is heard of a thread: destructors of keys run on it.
 void OnThreadEnd(void*) {
   if (!event_log.is_on()) return;
-  Event event{.kind = EventKind::kThreadEnd};
-  char name[16] = {};
+  std::uint32_t name[4] = {};  // 15 characters and a 0
   prctl(PR_GET_NAME, name);
-  static_assert(sizeof(name) == 4 * sizeof(event.id));
-  memcpy(&event.id, name, sizeof(name));
-  event_log.Record(event);
+  event_log.Record({.kind = EventKind::kThreadEnd,
+                    .id = name[0],
+                    .a = name[1],
+                    .b = name[2],
+                    .c = name[3]});
 }
 
 __attribute__((cold, noinline)) void TraceThreadBegin(std::int32_t creator) {

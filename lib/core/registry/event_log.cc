@@ -27,6 +27,7 @@ constexpr std::uint64_t Words(std::uint32_t low, std::uint32_t high) {
   return std::uint64_t{high} << 32 | low;
 }
 
+constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kBytes = std::size_t{EventLog::kCapacity} * 32;
 // What Stop() grants a thread that is between its ticket and its event.
 constexpr int kPatience = 20;
@@ -86,6 +87,15 @@ void EventLog::Record(const Event& event) {
                   std::memory_order_release);
 }
 
+// A page that is touched for the first time costs more than the events in it, and those who
+// write them should not pay for it.
+void EventLog::Touch() {
+  Slot* slots = slots_.load(kRelaxed);
+  for (std::size_t i = 0; i < kCapacity; i += kPageBytes / sizeof(Slot)) {
+    slots[i].tag.fetch_or(0, kRelaxed);  // it may be in the hand of one who is late
+  }
+}
+
 EventLog::Started EventLog::Start() {
   State idle = State::kIdle;
   if (!state_.compare_exchange_strong(idle, State::kTracing, std::memory_order_acq_rel)) {
@@ -99,6 +109,7 @@ EventLog::Started EventLog::Start() {
     }
     slots_.store(slots, std::memory_order_release);
   }
+  Touch();
   const std::uint64_t trace = (next_.load(kRelaxed) >> 32) + 1;
   dropped_before_ = dropped_total_.load(kRelaxed);
   full_ns_.store(0, kRelaxed);
@@ -106,6 +117,32 @@ EventLog::Started EventLog::Start() {
   next_.store(trace << 32, std::memory_order_release);
   on_.store(true, std::memory_order_release);
   return Started::kYes;
+}
+
+// Who is between a ticket and its event gets a moment; then every slot that is in nobody's hand
+// is closed, those without a ticket too: a writer that is several traces late could take one.
+void EventLog::CloseSlots(std::uint32_t trace) {
+  Slot* slots = slots_.load(kRelaxed);
+  has_busy_ = false;
+  int patience = kPatience;
+  const int kept = errno;
+  for (std::uint32_t i = 0; i < kCapacity; ++i) {
+    std::atomic<std::uint64_t>& tag = slots[i].tag;
+    const auto is_done = [&tag, trace] {
+      const std::uint64_t now = tag.load(kRelaxed);
+      return TraceOf(now) == trace && (now & kBusy) == 0;
+    };
+    for (; i < used_ && !is_done() && patience > 0; --patience) {
+      const timespec pause{0, kPatienceStepNs};
+      nanosleep(&pause, nullptr);
+    }
+    std::uint64_t now = tag.load(kRelaxed);
+    if ((now & kBusy) == 0 && TraceOf(now) != trace) {
+      tag.compare_exchange_strong(now, TagOf(trace), std::memory_order_acq_rel);
+    }
+    if ((tag.load(kRelaxed) & kBusy) != 0) has_busy_ = true;
+  }
+  errno = kept;
 }
 
 EventLog::Totals EventLog::Stop() {
@@ -118,26 +155,7 @@ EventLog::Totals EventLog::Stop() {
   const auto trace = static_cast<std::uint32_t>(ticket >> 32);
   used_ = static_cast<std::uint32_t>(ticket);
   if (used_ > kCapacity) used_ = kCapacity;
-  has_busy_ = false;
-  int patience = kPatience;
-  const int kept = errno;
-  for (std::uint32_t i = 0; i < used_; ++i) {
-    std::atomic<std::uint64_t>& tag = slots_.load(kRelaxed)[i].tag;
-    const auto is_done = [&tag, trace] {
-      const std::uint64_t now = tag.load(kRelaxed);
-      return TraceOf(now) == trace && (now & kBusy) == 0;
-    };
-    for (; !is_done() && patience > 0; --patience) {
-      const timespec pause{0, kPatienceStepNs};
-      nanosleep(&pause, nullptr);
-    }
-    std::uint64_t now = tag.load(kRelaxed);
-    if (!is_done() && (now & kBusy) == 0) {
-      tag.compare_exchange_strong(now, TagOf(trace), std::memory_order_acq_rel);
-    }
-    if ((tag.load(kRelaxed) & kBusy) != 0) has_busy_ = true;
-  }
-  errno = kept;
+  CloseSlots(trace);
   const std::uint64_t full_ns = full_ns_.load(kRelaxed);
   // Full without a time: the one that found it so has not written it yet.
   if (used_ == kCapacity && full_ns != 0 && full_ns < end_ns) end_ns = full_ns;
@@ -184,10 +202,8 @@ std::uint64_t EventLog::Visit(void (*visit)(void* context, const Event& event),
 }
 
 void EventLog::Release() {
-  constexpr std::size_t kPage = 4096;
   const int kept = errno;
-  const std::size_t bytes = std::size_t{used_} * sizeof(Slot) / kPage * kPage;
-  if (!has_busy_ && bytes != 0) madvise(slots_.load(kRelaxed), bytes, MADV_DONTNEED);
+  if (!has_busy_) madvise(slots_.load(kRelaxed), kBytes, MADV_DONTNEED);
   errno = kept;
   used_ = 0;
   state_.store(State::kIdle, std::memory_order_release);

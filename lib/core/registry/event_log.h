@@ -20,8 +20,8 @@
 //   I1  Fields of a slot are written by the one whose CAS made it busy, and by nobody until it
 //       is done.
 //   I2  A slot that is done(t) holds an event of trace t, whole.
-//   I3  Stop() closes every slot of a ticket that was not claimed, so no event of a trace can
-//       begin to be written after it.
+//   I3  Stop() closes every slot that is in nobody's hand, so no event of that trace or of one
+//       before it can begin to be written after it.
 //   I4  Pages go back only if none of their slots is busy; the addresses stay for ever.
 #pragma once
 
@@ -43,7 +43,7 @@ enum class EventKind : std::uint8_t {
   kConnectionBegin,  // id; a descriptor, b task, c labels, flags kOutbound, kImplicit
   kConnectionEnd,    // likewise
   kConnectionState,  // id; a and b the address of a text, low half first
-  kConnectionPeer,   // id; a to c 12 bytes, from 0 or, kRest, from 12; place family
+  kConnectionPeer,   // id; a to c 12 bytes of a sockaddr, kRest: the next 12; place its size
   kThreadBegin,      // id the creator's tid
   kThreadEnd,        // id to c: its name
 };
@@ -63,8 +63,8 @@ struct Event {
   std::uint32_t a = 0;
   std::uint32_t b = 0;
   std::uint32_t c = 0;
-  std::int32_t tid = 0;        // filled in by the log
-  std::uint64_t time_ns = 0;   // likewise
+  std::int32_t tid = 0;       // filled in by the log
+  std::uint64_t time_ns = 0;  // likewise
 };
 
 class EventLog {
@@ -110,6 +110,8 @@ class EventLog {
   static_assert(sizeof(Slot) == 32);
   enum class State : std::uint32_t { kIdle, kTracing, kStopped };
 
+  void Touch();
+  void CloseSlots(std::uint32_t trace);
   Slot* Claim(std::uint32_t* trace);
   bool Read(const Slot& slot, Event* event) const;
 

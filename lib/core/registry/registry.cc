@@ -8,9 +8,9 @@
 
 #include "core/base/clock.h"
 #include "core/base/self_guard.h"
-#include "core/registry/event_log.h"
 
 namespace heldby::core {
+
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
@@ -55,7 +55,8 @@ void ReleaseOne(Table* table, std::uint32_t id, std::int64_t bytes) {
   table->Unref(id);
 }
 
-// What follows is out of the way of those whom nobody traces.
+// What follows is out of the way of those whom nobody traces. Who calls it calls it last: a
+// register that is kept across a call would be saved by everybody.
 #define COLD __attribute__((cold, noinline))
 
 COLD void TraceLife(EventKind kind, std::uint32_t id, const TaskRecord& record) {
@@ -108,12 +109,16 @@ COLD void TracePeer(std::uint32_t id, const ConnectionRecord& record) {
   memcpy(&peer, words, sizeof(peer));
   constexpr std::size_t kPart = 12;
   for (std::size_t at = 0; at < 2 * kPart && at < peer.size_bytes; at += kPart) {
-    Event event{.kind = EventKind::kConnectionPeer,
-                .flags = at == 0 ? std::uint8_t{0} : Event::kRest,
-                .place = static_cast<std::uint16_t>(peer.size_bytes),
-                .id = id};
-    memcpy(&event.a, peer.bytes + at, kPart);
-    event_log.Record(event);
+    std::uint32_t part[3];
+    static_assert(sizeof(part) == kPart);
+    memcpy(part, peer.bytes + at, kPart);
+    event_log.Record({.kind = EventKind::kConnectionPeer,
+                      .flags = at == 0 ? std::uint8_t{0} : Event::kRest,
+                      .place = static_cast<std::uint16_t>(peer.size_bytes),
+                      .id = id,
+                      .a = part[0],
+                      .b = part[1],
+                      .c = part[2]});
   }
 }
 
@@ -122,9 +127,19 @@ COLD void TraceConnectionEnd(std::uint32_t id, const ConnectionRecord& record) {
   TraceConnection(EventKind::kConnectionEnd, id, record);
 }
 
-#undef COLD
-
 }  // namespace
+
+COLD std::uint32_t Registry::TraceTaskBegin(std::uint32_t id) {
+  if (id != 0) TraceLife(EventKind::kTaskBegin, id, tasks.Get(id));
+  return id;
+}
+
+COLD void Registry::EndTaskTraced(std::uint32_t id) {
+  if (const TaskRecord* record = tasks.Open(id)) TraceLife(EventKind::kTaskEnd, id, *record);
+  tasks.End(id);
+}
+
+#undef COLD
 
 constinit Registry registry;
 
@@ -245,17 +260,10 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
     record.runs.store(0, kRelaxed);
     record.is_scope.store(start.is_scope, kRelaxed);
   });
-  if (event_log.is_on() && id != 0) [[unlikely]] {
-    TraceLife(EventKind::kTaskBegin, id, tasks.Get(id));
+  if (event_log.is_on()) [[unlikely]] {
+    return TraceTaskBegin(id);
   }
   return id;
-}
-
-void Registry::EndTask(std::uint32_t id) {
-  if (event_log.is_on()) [[unlikely]] {
-    if (const TaskRecord* record = tasks.Open(id)) TraceLife(EventKind::kTaskEnd, id, *record);
-  }
-  tasks.End(id);
 }
 
 std::uint32_t Registry::BeginScope(const TaskStart& start, Holder* before, StackTable* stacks) {

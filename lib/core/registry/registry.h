@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "core/base/thread_slot.h"
+#include "core/registry/event_log.h"
 #include "core/registry/label_table.h"
 #include "core/registry/place_table.h"
 #include "core/registry/record_table.h"
@@ -117,7 +118,12 @@ class Registry {
   /// Its parent, its labels and, if it names none, its connection are those of the task that is
   /// current here. 0: the table is full.
   std::uint32_t BeginTask(const TaskStart& start, StackTable* stacks);
-  void EndTask(std::uint32_t id);
+  void EndTask(std::uint32_t id) {
+    if (event_log.is_on()) [[unlikely]] {
+      return EndTaskTraced(id);
+    }
+    tasks.End(id);
+  }
   /// A task of a scope: current on this thread until EndScope, which has the holder that was
   /// current `before` back.
   std::uint32_t BeginScope(const TaskStart& start, Holder* before, StackTable* stacks);
@@ -153,6 +159,9 @@ class Registry {
   ThreadTable threads;
 
  private:
+  std::uint32_t TraceTaskBegin(std::uint32_t id);
+  void EndTaskTraced(std::uint32_t id);
+
   /// A reference keeps the record meanwhile: the thread that ends the task may be another, and
   /// the next task would find what was meant for this one.
   template <typename Change>
