@@ -56,12 +56,15 @@ TEST(EventLogRace, WritersThatAreInterruptedNeverMixTwoEventsOrTwoTraces) {
   ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
   std::atomic<bool> done{false};
   std::atomic<std::uint32_t> trace_number{0};
+  std::atomic<std::uint64_t> written{0};
   std::vector<std::thread> writers;
   for (int t = 0; t < kThreads; ++t) {
     writers.emplace_back([&] {
       while (!done.load(std::memory_order_relaxed)) {
         const std::uint32_t number = trace_number.load(std::memory_order_relaxed);
-        if (log.is_on()) log.Record(Uniform(number));
+        if (!log.is_on()) continue;
+        log.Record(Uniform(number));
+        written.fetch_add(1, std::memory_order_relaxed);
       }
     });
   }
@@ -69,8 +72,12 @@ TEST(EventLogRace, WritersThatAreInterruptedNeverMixTwoEventsOrTwoTraces) {
   for (std::uint32_t i = 1; i <= kTraces; ++i) {
     trace_number.store(i);
     ASSERT_EQ(log.Start(), EventLog::Started::kYes);
-    const timespec pause{0, 1'000'000};
-    nanosleep(&pause, nullptr);
+    // Until they have slept enough, ten seconds at most.
+    const std::uint64_t before_this = written.load();
+    for (int waited = 0; waited < 10'000 && written.load() == before_this; ++waited) {
+      const timespec pause{0, 1'000'000};
+      nanosleep(&pause, nullptr);
+    }
     for (std::thread& writer : writers) pthread_kill(writer.native_handle(), SIGUSR1);
     const EventLog::Totals totals = log.Stop();
     std::uint64_t unfinished = 0;
