@@ -15,6 +15,7 @@
 #include "exporters/http/table_page.h"
 #include "exporters/pprof/text.h"
 #include "heldby/cpu.h"
+#include "heldby/trace.h"
 #include "heldby/wall.h"
 #include "profile/merge.h"
 #include "profile/text.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr std::int64_t kMaxSeconds = 300;
 constexpr std::int64_t kDefaultCpuSeconds = 30;
+constexpr double kDefaultTraceSeconds = 1;
 
 // False: the client left first. The step bounds how long a departed client keeps a thread.
 bool WaitFor(std::chrono::nanoseconds duration, const std::function<bool()>& cancelled) {
@@ -101,7 +103,10 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
        "format=folded."},
       {"profile", "profile",
        "Where processor time goes: CPU profile; seconds=N sets its length, hz=N its rate."},
-      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
+      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."},
+      {"trace", "trace",
+       "What happened to tasks, connections and threads in seconds=N: a file for "
+       "ui.perfetto.dev or chrome://tracing, not for go tool trace."}};
   const auto add = [&rows](const ProfileEntry& entry) {
     rows.push_back(
         {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
@@ -284,6 +289,22 @@ Response WallProfile(const Query& query, const std::function<bool()>& cancelled)
   if (!profile) return ErrorReply(500, profile.status().message());
   if (format == "folded") return TextReply(FoldedText(*profile));
   return Encoded("fgprof", *profile);
+}
+
+Response ExecutionTrace(const Query& query, const std::function<bool()>& cancelled) {
+  double seconds = 0;
+  const bool is_number = absl::SimpleAtod(AsPiece(query.Get("seconds")), &seconds);
+  // Written so that a NaN is not above 0 either.
+  if (!is_number || !(seconds > 0)) seconds = kDefaultTraceSeconds;
+  seconds = std::clamp(seconds, 1e-3, static_cast<double>(kMaxSeconds));
+  const auto trace = RecordTrace(
+      {.duration_ns = static_cast<std::int64_t>(seconds * 1e9), .cancelled = cancelled});
+  if (!trace) {
+    return ErrorReply(500, Concat("Could not enable tracing: ", trace.status().message()));
+  }
+  auto bytes = EncodeTrace(*trace);
+  if (!bytes) return ErrorReply(500, Concat("cannot encode: ", bytes.status().message()));
+  return DownloadReply("trace", *std::move(bytes));
 }
 
 Response CommandLine() {

@@ -46,6 +46,10 @@ inline constexpr std::string_view kDeltaPrefix = "delta_";
 /// seconds (30), format: pprof or folded, as fgprof has them.
 [[nodiscard]] Response WallProfile(const Query& query, const std::function<bool()>& cancelled);
 
+/// `seconds` may have a fraction. One at a time.
+[[nodiscard]] Response ExecutionTrace(const Query& query,
+                                      const std::function<bool()>& cancelled);
+
 [[nodiscard]] Response CommandLine();
 
 /// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.

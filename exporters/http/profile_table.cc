@@ -113,6 +113,7 @@ Result<std::string> TextOfHeap(const Profile& profile) {
       {"dropped_inheritances_total", counters.dropped_inheritances_total},
       {"dropped_cpu_samples_total", counters.dropped_cpu_samples_total},
       {"unwatched_cpu_threads_total", counters.unwatched_cpu_threads_total},
+      {"dropped_trace_events_total", counters.dropped_trace_events_total},
   };
   trailer.push_back(Concat("dropped_delta_stacks_total = ", DroppedDeltaStacksTotal()));
   for (const auto& [name, count] : counted) trailer.push_back(Concat(name, " = ", count));

@@ -106,11 +106,13 @@ Response Router::Named(const Request& request, std::string_view name,
   if (name.starts_with(kDeltaPrefix)) series = deltas_->Find(name.substr(kDeltaPrefix.size()));
   if (series != nullptr) name.remove_prefix(kDeltaPrefix.size());
   const std::optional<ProfileEntry> entry = Find(name);
-  if (!entry && name != "profile") return ErrorReply(404, "Unknown profile");
+  const bool is_timed = name == "profile" || name == "trace";
+  if (!entry && !is_timed) return ErrorReply(404, "Unknown profile");
   const auto query = Query::Parse(target.raw_query);
   if (!query) return ErrorReply(400, query.status().message());
   if (name == "profile") return CpuProfile(*query, request.cancelled);
   if (series != nullptr) return DeltaProfile(*entry, series, request, *query);
+  if (name == "trace") return ExecutionTrace(*query, request.cancelled);
   return NamedProfile(*entry, *query, request.cancelled);
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
+#include "exporters/trace/json_text.h"
 #include "profile/text.h"
 
 namespace heldby::http {
@@ -23,43 +24,6 @@ std::string Printable(std::string text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
   return text;
-}
-
-// Bytes of the UTF-8 character that begins here; 0: none does. Overlong forms pass: a reader
-// of JSON minds bytes that are no character, not characters that are badly chosen.
-std::size_t CharacterBytes(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const std::size_t size = byte(0) < 0x80             ? 1
-                           : byte(0) >> 5 == 0b110    ? 2
-                           : byte(0) >> 4 == 0b1110   ? 3
-                           : byte(0) >> 3 == 0b1'1110 ? 4
-                                                      : 0;
-  if (size > text.size()) return 0;
-  for (std::size_t i = 1; i < size; ++i) {
-    if (byte(i) >> 6 != 0b10) return 0;
-  }
-  return size;
-}
-
-// JSON is UTF-8; a text of the program's, or one cut to a table's room, need not be.
-std::string JsonQuoted(std::string_view text) {
-  std::string quoted = "\"";
-  while (!text.empty()) {
-    const std::size_t size = CharacterBytes(text);
-    const char c = text.front();
-    if (size == 0) {
-      quoted += '?';
-    } else if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (size == 1 && static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppend(&quoted, "\\u", absl::Hex(c, absl::kZeroPad4));
-    } else {
-      quoted.append(text, 0, size);
-    }
-    text.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return quoted += '"';
 }
 
 std::string MoreLine(const TablePage& page) {

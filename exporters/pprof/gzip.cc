@@ -76,6 +76,53 @@ Result<std::string> Gzip(std::string_view bytes) {
   return out;
 }
 
+struct GzipWriter::Deflater {
+  z_stream stream{};
+  bool ready = deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindowBits, kMemoryLevel,
+                            Z_DEFAULT_STRATEGY) == Z_OK;
+  int code = Z_OK;
+  std::string out;
+
+  ~Deflater() {
+    if (ready) deflateEnd(&stream);
+  }
+
+  void Take(std::string_view bytes, bool is_last) {
+    constexpr std::size_t kStepBytes = 64 * 1024;
+    if (!ready) return;
+    do {
+      const uInt offered = Clamp(bytes.size());
+      const std::size_t used = out.size();
+      out.resize(used + kStepBytes);
+      stream.next_in = MutableBytes(bytes);
+      stream.avail_in = offered;
+      stream.next_out = reinterpret_cast<Bytef*>(out.data() + used);
+      stream.avail_out = kStepBytes;
+      code = deflate(&stream, is_last && offered == bytes.size() ? Z_FINISH : Z_NO_FLUSH);
+      bytes.remove_prefix(offered - stream.avail_in);
+      out.resize(used + kStepBytes - stream.avail_out);
+      // A full buffer: there may be more to come out.
+    } while (code == Z_OK && (is_last || !bytes.empty() || stream.avail_out == 0));
+  }
+};
+
+GzipWriter::GzipWriter() : deflater_(std::make_unique<Deflater>()) {}
+GzipWriter::~GzipWriter() = default;
+
+void GzipWriter::Append(std::string_view bytes) { deflater_->Take(bytes, /*is_last=*/false); }
+
+Result<std::string> GzipWriter::Finish() && {
+  if (!deflater_->ready) {
+    return Status(StatusCode::kResourceExhausted, "zlib cannot start: out of memory");
+  }
+  deflater_->Take({}, /*is_last=*/true);
+  if (deflater_->code != Z_STREAM_END) {
+    return Status(StatusCode::kInternal,
+                  absl::StrCat("deflate failed with code ", deflater_->code));
+  }
+  return std::move(deflater_->out);
+}
+
 Result<std::string> Gunzip(std::string_view bytes, std::size_t max_bytes) {
   if (bytes.size() > std::numeric_limits<uInt>::max()) {
     return Status(StatusCode::kResourceExhausted, "gzip data is larger than 4 GiB");

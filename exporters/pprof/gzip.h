@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,23 @@ namespace heldby {
 
 /// kResourceExhausted  zlib has no memory.
 [[nodiscard]] Result<std::string> Gzip(std::string_view bytes);
+
+/// The same for what comes in pieces and is never there as a whole.
+class GzipWriter {
+ public:
+  GzipWriter();
+  GzipWriter(const GzipWriter&) = delete;
+  GzipWriter& operator=(const GzipWriter&) = delete;
+  ~GzipWriter();
+
+  void Append(std::string_view bytes);
+  /// Errors as of Gzip(), those of Append() too.
+  [[nodiscard]] Result<std::string> Finish() &&;
+
+ private:
+  struct Deflater;
+  std::unique_ptr<Deflater> deflater_;
+};
 
 /// All members of a gzip file, one after the other, as gunzip does.
 /// kDataLoss           not gzip, or cut off; the message names the offset.

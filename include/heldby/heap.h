@@ -89,6 +89,7 @@ struct HeapCounters {
   std::int64_t dropped_inheritances_total = 0;   // threads without their creator's holder
   std::int64_t dropped_cpu_samples_total = 0;    // drained too late
   std::int64_t unwatched_cpu_threads_total = 0;  // no timer to be had: RLIMIT_SIGPENDING
+  std::int64_t dropped_trace_events_total = 0;   // a trace's log was full: 262,144 events
 };
 [[nodiscard]] HeapCounters ReadHeapCounters();
 

@@ -19,4 +19,5 @@
 #include "heldby/symbolize.h"       // IWYU pragma: export
 #include "heldby/task.h"            // IWYU pragma: export
 #include "heldby/thread.h"          // IWYU pragma: export
+#include "heldby/trace.h"           // IWYU pragma: export
 #include "heldby/wall.h"            // IWYU pragma: export

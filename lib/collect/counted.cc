@@ -85,7 +85,7 @@ Profile CollectThreadCreation(const core::CoreApi& core, bool each) {
   StackLocations locations(core, &builder);
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
-    if (IsOwn(core, tid, &view)) continue;
+    if (IsOwnThread(core, tid, &view)) continue;
     std::vector<LocationId> stack = {locations.Of(StackLocations::Synthetic::kNoStack)};
     if (view.created_by != 0) stack = locations.Of(core.registry->stack(view.created_by));
     std::vector<Label> labels;

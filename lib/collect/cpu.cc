@@ -22,7 +22,7 @@ void CpuCollector::FindThreads() {
   const auto self = static_cast<std::int32_t>(::syscall(SYS_gettid));
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
-    if (tid == self || core_.cpu->knows_thread(tid) || IsOwn(core_, tid, &view)) continue;
+    if (tid == self || core_.cpu->knows_thread(tid) || IsOwnThread(core_, tid, &view)) continue;
     core_.cpu->watch_thread(tid);
   }
 }

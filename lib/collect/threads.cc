@@ -31,7 +31,7 @@ class Collector {
       const ProcTask task(tid);
       if (tid == options_.leave_out || IsWhereItWas(tid, task)) continue;
       core::ThreadView view{};
-      if (IsOwn(core_, tid, &view)) continue;
+      if (IsOwnThread(core_, tid, &view)) continue;
       const ProcTask::Stat stat = task.Read();
       if (stat.state == 0 || stat.state == 'Z' || stat.state == 'X') continue;
       ThreadState thread;
@@ -143,7 +143,7 @@ class Collector {
 
 // Ours say so as soon as they run; one that has not run yet has its creator's name, and the
 // creators are ours too.
-bool IsOwn(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
+bool IsOwnThread(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view) {
   if (core.threads->read(tid, view)) return view->is_own;
   return absl::StartsWith(ProcTask(tid).Name(), "heldby-") && tid != getpid();
 }
@@ -157,7 +157,7 @@ std::size_t CountThreads(const core::CoreApi& core) {
   std::size_t count = 0;
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
-    if (!IsOwn(core, tid, &view)) ++count;
+    if (!IsOwnThread(core, tid, &view)) ++count;
   }
   return count;
 }

@@ -50,8 +50,9 @@ struct ThreadsOptions {
   SeenThreads* seen = nullptr;  // read and written
 };
 
-/// A thread of the profiler's; `view` is what is known of the others.
-[[nodiscard]] bool IsOwn(const core::CoreApi& core, std::int32_t tid, core::ThreadView* view);
+/// One of the profiler's; otherwise `view` is what is known of it, or left as it was.
+[[nodiscard]] bool IsOwnThread(const core::CoreApi& core, std::int32_t tid,
+                               core::ThreadView* view);
 
 /// All but the profiler's own.
 [[nodiscard]] std::vector<ThreadState> CollectThreads(const core::CoreApi& core,

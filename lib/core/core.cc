@@ -5,6 +5,7 @@
 #include "core/hooks/settings.h"
 #include "core/hooks/thread_entry.h"
 #include "core/registry/descriptors.h"
+#include "core/registry/event_log.h"
 #include "core/sampler/heap_sampler.h"
 
 namespace heldby::core {
@@ -79,7 +80,8 @@ Counters ReadCounters() {
           .dropped_descriptors_total = descriptors.dropped(),
           .dropped_inheritances_total = DroppedInheritances(),
           .dropped_cpu_samples_total = cpu_sampler.dropped_samples_total(),
-          .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total()};
+          .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total(),
+          .dropped_trace_events_total = event_log.dropped()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
@@ -108,6 +110,7 @@ constexpr CoreApi kApi = {
     .threads = &thread_api,
     .cpu = &cpu_api,
     .contention = &contention_api,
+    .trace = &trace_api,
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "core/base/thread_slot.h"
+#include "core/registry/event_log.h"
 #include "core/registry/registry.h"
 #include "core/sampler/contention.h"
 #include "core/sampler/cpu_sampler.h"
@@ -68,6 +69,7 @@ struct Counters {
       dropped_inheritances_total;           // threads that began without their creator's holder
   std::uint64_t dropped_cpu_samples_total;  // drained too late
   std::uint64_t unwatched_cpu_threads_total;  // no timer to be had for them
+  std::uint64_t dropped_trace_events_total;   // the log of a trace was full
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -158,6 +160,17 @@ struct RegistryApi {
   /// As connections and tasks name them, and intern_stack().
   StackView (*stack)(std::uint32_t id);
   std::uint64_t (*now_ns)();  // of the clock that all of them are by
+  /// begin_task() and end_task() of a task that is current on the calling thread in between.
+  std::uint32_t (*begin_scope)(const Registry::TaskStart& start, Holder* before);
+  void (*end_scope)(std::uint32_t id, const Holder& before);
+};
+
+/// What happens to them, for a while: core/registry/event_log.h.
+struct TraceApi {
+  EventLog::Started (*start)();
+  EventLog::Totals (*stop)();
+  std::uint64_t (*visit)(void (*visit)(void* context, const Event& event), void* context);
+  void (*release)();
 };
 
 /// What is known of a thread without asking it.
@@ -247,6 +260,7 @@ struct ContentionApi {
 };
 
 extern const ContentionApi contention_api __attribute__((visibility("hidden")));
+extern const TraceApi trace_api __attribute__((visibility("hidden")));
 extern const ThreadApi thread_api __attribute__((visibility("hidden")));
 extern const RegistryApi registry_api __attribute__((visibility("hidden")));
 
@@ -272,6 +286,7 @@ struct CoreApi {
   const ThreadApi* threads;
   const CpuApi* cpu;
   const ContentionApi* contention;
+  const TraceApi* trace;
 };
 
 /// CoreApi::run_in_forked_children.

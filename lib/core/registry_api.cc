@@ -5,7 +5,9 @@
 #include "core/base/clock.h"
 #include "core/base/self_guard.h"
 #include "core/core.h"
+#include "core/hooks/thread_entry.h"
 #include "core/registry/descriptors.h"
+#include "core/registry/event_log.h"
 #include "core/registry/registry.h"
 #include "core/sampler/heap_sampler.h"
 
@@ -34,11 +36,7 @@ void SetConnectionDescriptor(std::uint32_t id, int fd) {
 }
 
 void SetConnectionState(std::uint32_t id, const char* state) {
-  ConnectionRecord* record = registry.connections.Open(id);
-  // A state that is set again and again to the same keeps its age.
-  if (record == nullptr || record->state.load(kRelaxed) == state) return;
-  record->state_since_ns.store(CoarseNowNs(), kRelaxed);
-  record->state.store(state, kRelaxed);
+  registry.SetConnectionState(id, state);
 }
 void SetConnectionQueuedBytes(std::uint32_t id, std::uint64_t bytes) {
   if (ConnectionRecord* record = registry.connections.Open(id)) {
@@ -50,6 +48,10 @@ std::uint32_t BeginTask(const Registry::TaskStart& start) {
   return registry.BeginTask(start, &heap_sampler.stacks());
 }
 void EndTask(std::uint32_t id) { registry.EndTask(id); }
+std::uint32_t BeginScope(const Registry::TaskStart& start, Holder* before) {
+  return registry.BeginScope(start, before, &heap_sampler.stacks());
+}
+void EndScope(std::uint32_t id, const Holder& before) { registry.EndScope(id, before); }
 void SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
   registry.SetTaskConnection(id, connection);
 }
@@ -92,12 +94,7 @@ void BecomeOwn() {
 }
 
 Holder CurrentHolder() { return thread_slot.holder; }
-Holder SetHolder(Holder holder) {
-  registry.threads.ListSelf();
-  const Holder before = thread_slot.holder;
-  thread_slot.holder = holder;
-  return before;
-}
+Holder SetHolder(Holder holder) { return registry.SetHolder(holder); }
 
 std::uint32_t MergeLabels(std::uint32_t outer, const Label* labels, int count) {
   return registry.labels.Merge(outer, labels, count);
@@ -174,7 +171,24 @@ void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
       &call);
 }
 
+EventLog::Started StartTrace() {
+  WatchThreadEnds();
+  return event_log.Start();
+}
+EventLog::Totals StopTrace() { return event_log.Stop(); }
+std::uint64_t VisitEvents(void (*visit)(void*, const Event&), void* context) {
+  return event_log.Visit(visit, context);
+}
+void ReleaseTrace() { event_log.Release(); }
+
 }  // namespace
+
+extern const TraceApi trace_api = {
+    .start = &StartTrace,
+    .stop = &StopTrace,
+    .visit = &VisitEvents,
+    .release = &ReleaseTrace,
+};
 
 extern const ThreadApi thread_api = {
     .read = &ReadThread,
@@ -208,6 +222,8 @@ extern const RegistryApi registry_api = {
     .visit_held_samples = &VisitHeldSamples,
     .stack = &StackOf,
     .now_ns = &CoarseNowNs,
+    .begin_scope = &BeginScope,
+    .end_scope = &EndScope,
 };
 
 }  // namespace heldby::core

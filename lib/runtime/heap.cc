@@ -89,6 +89,7 @@ HeapCounters ReadHeapCounters() {
   result.dropped_inheritances_total = as_signed(counters.dropped_inheritances_total);
   result.dropped_cpu_samples_total = as_signed(counters.dropped_cpu_samples_total);
   result.unwatched_cpu_threads_total = as_signed(counters.unwatched_cpu_threads_total);
+  result.dropped_trace_events_total = as_signed(counters.dropped_trace_events_total);
   return result;
 }
 

@@ -112,13 +112,12 @@ void SetConnection(TaskId task, ConnectionId connection) {
 
 namespace {
 
-std::uint32_t Begin(const core::RegistryApi& registry, const char* name,
-                    const TaskOptions& options, const SourcePlace& place, bool is_scope,
-                    void* caller) {
-  return registry.begin_task({.made = {name, place.file, place.function, place.line},
-                              .connection = static_cast<std::uint32_t>(options.connection),
-                              .is_scope = is_scope,
-                              .caller = reinterpret_cast<std::uintptr_t>(caller)});
+core::Registry::TaskStart StartOf(const char* name, const TaskOptions& options,
+                                  const SourcePlace& place, bool is_scope, void* caller) {
+  return {.made = {name, place.file, place.function, place.line},
+          .connection = static_cast<std::uint32_t>(options.connection),
+          .is_scope = is_scope,
+          .caller = reinterpret_cast<std::uintptr_t>(caller)};
 }
 
 void Keep(const core::Holder& holder, std::uint32_t (&kept)[3]) {
@@ -133,29 +132,23 @@ Task::Task(const char* name, const TaskOptions& options, const SourcePlace& plac
     : id_(TaskId::kNone), before_{} {
   const core::RegistryApi* registry = Registry();
   if (registry == nullptr) return;
-  core::Holder holder = registry->holder();
-  Keep(holder, before_);
-  holder.task =
-      Begin(*registry, name, options, place, /*is_scope=*/true, __builtin_return_address(0));
-  id_ = TaskId{holder.task};
-  if (options.connection != ConnectionId::kNone) {
-    holder.connection = static_cast<std::uint32_t>(options.connection);
-  }
-  registry->set_holder(holder);
+  core::Holder before;
+  id_ = TaskId{registry->begin_scope(
+      StartOf(name, options, place, /*is_scope=*/true, __builtin_return_address(0)), &before)};
+  Keep(before, before_);
 }
 
 Task::~Task() {
   const core::RegistryApi* registry = Registry();
   if (registry == nullptr) return;
-  registry->set_holder({before_[0], before_[1], before_[2]});
-  registry->end_task(static_cast<std::uint32_t>(id_));
+  registry->end_scope(static_cast<std::uint32_t>(id_), {before_[0], before_[1], before_[2]});
 }
 
 AsyncTask::AsyncTask(const char* name, const TaskOptions& options, const SourcePlace& place)
     : id_(TaskId::kNone) {
   if (const core::RegistryApi* registry = Registry()) {
-    id_ = TaskId{Begin(*registry, name, options, place, /*is_scope=*/false,
-                       __builtin_return_address(0))};
+    id_ = TaskId{registry->begin_task(
+        StartOf(name, options, place, /*is_scope=*/false, __builtin_return_address(0)))};
   }
 }
 

@@ -1,4 +1,4 @@
-// core/base/clock.h - time for ages and durations.
+// core/base/clock.h - time for ages and durations, and for the order of events.
 //
 // Threads  any.   Signals  safe (vdso).   Allocates  never.   Units  nanoseconds.
 #pragma once
@@ -18,7 +18,7 @@ inline std::uint64_t CoarseNowNs() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-/// CLOCK_MONOTONIC: for durations.
+/// CLOCK_MONOTONIC: for durations, and for what has to be put in order.
 inline std::uint64_t NowNs() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

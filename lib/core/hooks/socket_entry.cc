@@ -93,8 +93,7 @@ COLD void OnShutdown(std::uint32_t id, int how) {
   const char* state = how == SHUT_RD   ? "shut down for reading"
                       : how == SHUT_WR ? "shut down for writing"
                                        : "shut down";
-  record->state_since_ns.store(CoarseNowNs(), std::memory_order_relaxed);
-  record->state.store(state, std::memory_order_relaxed);
+  registry.SetConnectionState(id, state);
 }
 
 // `was`: what the descriptor was when the call began; the same still, or somebody closed it

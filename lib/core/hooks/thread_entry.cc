@@ -1,6 +1,7 @@
 // pthread_create as the host sees it. The new thread begins in a function of ours, which takes
-// over what its creator works for, says who created it, has its processor time sampled if that
-// is going on, and jumps to the host's function: no frame of ours is on its stack.
+// over what its creator works for, says who created it, has its processor time sampled and its
+// beginning and end traced if that is going on, and jumps to the host's function: no frame of
+// ours is on its stack.
 //
 // Promises  no lock, no allocation; arguments, result and errno are the real call's. What the
 //           new thread must know lies in a table of ours, never in the host's heap.
@@ -10,12 +11,16 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+
+#include <atomic>
 
 #include <atomic>
 
 #include "core/base/self_guard.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/placement.h"
+#include "core/registry/event_log.h"
 #include "core/registry/record_table.h"
 #include "core/registry/registry.h"
 #include "core/sampler/cpu_sampler.h"
@@ -33,11 +38,33 @@ struct Inheritance {
   Holder holder;
   Guess guess;
   std::uint32_t created_by;
+  std::int32_t creator;
 };
 
 constinit RecordTable<Inheritance, 12> inheritances;
 
 std::atomic<bool> watches_threads{false};
+// glibc keeps the values of the first 32 keys in the thread itself; beyond them, setting one
+// would allocate.
+constexpr pthread_key_t kKeysInPlace = 32;
+constexpr int kNoKey = -1;
+std::atomic<int> end_key{kNoKey};
+
+// The last that is heard of a thread: destructors of keys run on it.
+void OnThreadEnd(void*) {
+  if (!event_log.is_on()) return;
+  std::uint32_t name[4] = {};  // 15 characters and a 0
+  prctl(PR_GET_NAME, name);
+  event_log.Record(
+      {.kind = EventKind::kThreadEnd, .id = name[0], .a = name[1], .b = name[2], .c = name[3]});
+}
+
+__attribute__((cold, noinline)) void TraceThreadBegin(std::int32_t creator) {
+  const int key = end_key.load(std::memory_order_acquire);
+  if (key != kNoKey) pthread_setspecific(static_cast<pthread_key_t>(key), &end_key);
+  event_log.Record(
+      {.kind = EventKind::kThreadBegin, .id = static_cast<std::uint32_t>(creator)});
+}
 
 struct Start {
   void* (*function)(void*);
@@ -51,9 +78,13 @@ __attribute__((noinline)) Start TakeOver(std::uint32_t id) {
   thread_slot.guess = mine.guess;
   thread_slot.created_by = mine.created_by;
   const Start start = {mine.start, mine.argument};
+  const std::int32_t creator = mine.creator;
   inheritances.End(id);
   registry.threads.ListSelf();
   cpu_sampler.BeginThread();
+  if (event_log.is_on()) [[unlikely]] {
+    TraceThreadBegin(creator);
+  }
   return start;
 }
 
@@ -78,6 +109,18 @@ std::uint64_t DroppedInheritances() { return inheritances.dropped(); }
 
 void ForgetInheritances() { inheritances.EndAll(); }
 
+void WatchThreadEnds() {
+  static std::atomic<bool> is_made{false};
+  if (is_made.exchange(true, std::memory_order_acq_rel)) return;
+  pthread_key_t key;
+  if (pthread_key_create(&key, &OnThreadEnd) != 0) return;
+  if (key < kKeysInPlace) {
+    end_key.store(static_cast<int>(key), std::memory_order_release);
+  } else {
+    pthread_key_delete(key);
+  }
+}
+
 void* ResolveNextCall(const char* name) { return dlsym(RTLD_NEXT, name); }
 
 void WatchThreads() { watches_threads.store(true, std::memory_order_release); }
@@ -95,6 +138,7 @@ HELDBY_HOOK int pthread_create(pthread_t* __restrict thread,
   if (!watches_threads.load(std::memory_order_acquire) || InsideSelf()) {
     return next(thread, attributes, start, argument);
   }
+  registry.threads.ListSelf();
   const std::uint32_t created_by = StackOf(CALLER);
   const std::uint32_t id = inheritances.Make([&](Inheritance& made) {
     made.start = start;
@@ -102,6 +146,7 @@ HELDBY_HOOK int pthread_create(pthread_t* __restrict thread,
     made.holder = thread_slot.holder;
     made.guess = thread_slot.guess;
     made.created_by = created_by;
+    made.creator = thread_slot.tid;
   });
   if (id == 0) return next(thread, attributes, start, argument);
   const int error = next(thread, attributes, &BeginInheriting,

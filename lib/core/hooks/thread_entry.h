@@ -18,4 +18,8 @@ std::uint64_t DroppedInheritances();
 /// In a forked child: threads of the parent that did not run yet do not here, either.
 void ForgetInheritances();
 
+/// From now on the end of a thread that begins while the log of events is on is an event, too.
+/// Not signal-safe; again and again is fine.
+void WatchThreadEnds();
+
 }  // namespace heldby::core

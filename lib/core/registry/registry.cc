@@ -10,6 +10,7 @@
 #include "core/base/self_guard.h"
 
 namespace heldby::core {
+
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
@@ -54,7 +55,91 @@ void ReleaseOne(Table* table, std::uint32_t id, std::int64_t bytes) {
   table->Unref(id);
 }
 
+// What follows is out of the way of those whom nobody traces. Who calls it calls it last: a
+// register that is kept across a call would be saved by everybody.
+#define COLD __attribute__((cold, noinline))
+
+COLD void TraceLife(EventKind kind, std::uint32_t id, const TaskRecord& record) {
+  event_log.Record({.kind = kind,
+                    .flags = record.is_scope.load(kRelaxed) ? Event::kScope : std::uint8_t{0},
+                    .place = static_cast<std::uint16_t>(record.made.load(kRelaxed)),
+                    .id = id,
+                    .a = record.parent.load(kRelaxed),
+                    .b = record.connection.load(kRelaxed),
+                    .c = record.labels.load(kRelaxed)});
+}
+
+COLD void TraceTask(EventKind kind, std::uint32_t id, std::uint32_t place) {
+  event_log.Record({.kind = kind, .place = static_cast<std::uint16_t>(place), .id = id});
+}
+
+COLD void TraceHolder(const Holder& holder, const Holder& before) {
+  if (memcmp(&holder, &before, sizeof(holder)) == 0) return;
+  event_log.Record({.kind = EventKind::kHolder,
+                    .id = holder.task,
+                    .b = holder.connection,
+                    .c = holder.labels});
+}
+
+COLD void TraceConnection(EventKind kind, std::uint32_t id, const ConnectionRecord& record) {
+  const unsigned flags =
+      (record.direction.load(kRelaxed) == 1 ? unsigned{Event::kOutbound} : 0u) |
+      (record.implicit.load(kRelaxed) ? unsigned{Event::kImplicit} : 0u);
+  event_log.Record({.kind = kind,
+                    .flags = static_cast<std::uint8_t>(flags),
+                    .id = id,
+                    .a = static_cast<std::uint32_t>(record.fd.load(kRelaxed)),
+                    .b = record.task.load(kRelaxed),
+                    .c = record.labels.load(kRelaxed)});
+}
+
+COLD void TraceConnectionState(std::uint32_t id, const char* state) {
+  const auto address = reinterpret_cast<std::uintptr_t>(state);
+  event_log.Record({.kind = EventKind::kConnectionState,
+                    .id = id,
+                    .a = static_cast<std::uint32_t>(address),
+                    .b = static_cast<std::uint32_t>(address >> 32)});
+}
+
+// The first bytes of a sockaddr hold an IPv4 address; an IPv6 address takes a second event.
+COLD void TracePeer(std::uint32_t id, const ConnectionRecord& record) {
+  std::uint64_t words[4];
+  for (int i = 0; i < 4; ++i) words[i] = record.peer[i].load(kRelaxed);
+  PeerAddress peer;
+  memcpy(&peer, words, sizeof(peer));
+  constexpr std::size_t kPart = 12;
+  for (std::size_t at = 0; at < 2 * kPart && at < peer.size_bytes; at += kPart) {
+    std::uint32_t part[3];
+    static_assert(sizeof(part) == kPart);
+    memcpy(part, peer.bytes + at, kPart);
+    event_log.Record({.kind = EventKind::kConnectionPeer,
+                      .flags = at == 0 ? std::uint8_t{0} : Event::kRest,
+                      .place = static_cast<std::uint16_t>(peer.size_bytes),
+                      .id = id,
+                      .a = part[0],
+                      .b = part[1],
+                      .c = part[2]});
+  }
+}
+
+COLD void TraceConnectionEnd(std::uint32_t id, const ConnectionRecord& record) {
+  TracePeer(id, record);
+  TraceConnection(EventKind::kConnectionEnd, id, record);
+}
+
 }  // namespace
+
+COLD std::uint32_t Registry::TraceTaskBegin(std::uint32_t id) {
+  if (id != 0) TraceLife(EventKind::kTaskBegin, id, tasks.Get(id));
+  return id;
+}
+
+COLD void Registry::EndTaskTraced(std::uint32_t id) {
+  if (const TaskRecord* record = tasks.Open(id)) TraceLife(EventKind::kTaskEnd, id, *record);
+  tasks.End(id);
+}
+
+#undef COLD
 
 constinit Registry registry;
 
@@ -74,7 +159,7 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
   const std::uint64_t now_ns = CoarseNowNs();
   const std::uint64_t cookie = SocketCookie(fd);
   const Holder holder = thread_slot.holder;
-  return connections.Make([&](ConnectionRecord& record) {
+  const std::uint32_t id = connections.Make([&](ConnectionRecord& record) {
     record.fd.store(fd, kRelaxed);
     record.direction.store(outbound ? 1 : 0, kRelaxed);
     record.implicit.store(implicit, kRelaxed);
@@ -92,13 +177,31 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
     record.checked_ns.store(now_ns, kRelaxed);
     record.receives.store(0, kRelaxed);
   });
+  if (event_log.is_on() && id != 0) [[unlikely]] {
+    TraceConnection(EventKind::kConnectionBegin, id, connections.Get(id));
+  }
+  return id;
 }
 
 void Registry::EndConnection(std::uint32_t id) {
   ConnectionRecord* record = connections.Open(id);
   if (record == nullptr) return;
-  if (record->head.references.load(kRelaxed) > 1) AskPeer(record);
+  const bool is_traced = event_log.is_on();
+  if (is_traced || record->head.references.load(kRelaxed) > 1) AskPeer(record);
+  if (is_traced) [[unlikely]] {
+    TraceConnectionEnd(id, *record);
+  }
   connections.End(id);
+}
+
+void Registry::SetConnectionState(std::uint32_t id, const char* state) {
+  ConnectionRecord* record = connections.Open(id);
+  if (record == nullptr || record->state.load(kRelaxed) == state) return;
+  record->state_since_ns.store(CoarseNowNs(), kRelaxed);
+  record->state.store(state, kRelaxed);
+  if (event_log.is_on()) [[unlikely]] {
+    TraceConnectionState(id, state);
+  }
 }
 
 void Registry::SetDescriptor(std::uint32_t id, int fd) {
@@ -142,7 +245,7 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
   const std::uint64_t now_ns = CoarseNowNs();
   const Holder outer = thread_slot.holder;
   const std::uint32_t place = places.Intern(start.made);
-  return tasks.Make([&](TaskRecord& record) {
+  const std::uint32_t id = tasks.Make([&](TaskRecord& record) {
     record.parked_since_ns.store(now_ns, kRelaxed);
     record.born_ns.store(now_ns, kRelaxed);
     record.held_bytes.store(0, kRelaxed);
@@ -157,6 +260,34 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
     record.runs.store(0, kRelaxed);
     record.is_scope.store(start.is_scope, kRelaxed);
   });
+  if (event_log.is_on()) [[unlikely]] {
+    return TraceTaskBegin(id);
+  }
+  return id;
+}
+
+std::uint32_t Registry::BeginScope(const TaskStart& start, Holder* before, StackTable* stacks) {
+  Holder holder = thread_slot.holder;
+  *before = holder;
+  holder.task = BeginTask(start, stacks);
+  if (start.connection != 0) holder.connection = start.connection;
+  thread_slot.holder = holder;
+  return holder.task;
+}
+
+void Registry::EndScope(std::uint32_t id, const Holder& before) {
+  thread_slot.holder = before;
+  EndTask(id);
+}
+
+Holder Registry::SetHolder(const Holder& holder) {
+  threads.ListSelf();
+  const Holder before = thread_slot.holder;
+  thread_slot.holder = holder;
+  if (event_log.is_on()) [[unlikely]] {
+    TraceHolder(holder, before);
+  }
+  return before;
 }
 
 void Registry::SetTaskConnection(std::uint32_t id, std::uint32_t connection) {
@@ -172,23 +303,32 @@ Holder Registry::EnterTask(std::uint32_t id) {
   WithOpenTask(id, [id](TaskRecord& record) {
     record.runs.fetch_add(RunsOf::kComes, std::memory_order_acq_rel);
     thread_slot.holder = {record.connection.load(kRelaxed), id, record.labels.load(kRelaxed)};
+    if (event_log.is_on()) [[unlikely]] {
+      TraceTask(EventKind::kTaskEnter, id, record.parked.load(kRelaxed));
+    }
   });
   return before;
 }
 
 void Registry::LeaveTask(std::uint32_t id, const Holder& before) {
   thread_slot.holder = before;
+  if (event_log.is_on()) [[unlikely]] {
+    TraceTask(EventKind::kTaskLeave, id, 0);
+  }
   WithOpenTask(id, [](TaskRecord& record) {
     record.runs.fetch_sub(RunsOf::kLeaves, std::memory_order_acq_rel);
   });
 }
 
 void Registry::ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain) {
-  WithOpenTask(id, [place, chain](TaskRecord& record) {
+  WithOpenTask(id, [id, place, chain](TaskRecord& record) {
     record.chain.store(chain, std::memory_order_release);
     if (record.parked.load(kRelaxed) == place) return;
     record.parked_since_ns.store(CoarseNowNs(), kRelaxed);
     record.parked.store(place, kRelaxed);
+    if (event_log.is_on()) [[unlikely]] {
+      TraceTask(EventKind::kTaskPark, id, place);
+    }
   });
 }
 
@@ -219,6 +359,7 @@ void Registry::BeginAnewInChild() {
   connections.EndAll();
   tasks.EndAll();
   threads.BeginAnewInChild();
+  event_log.BeginAnewInChild();
   thread_slot.holder = {};
   thread_slot.guess = {};
 }

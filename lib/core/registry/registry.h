@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "core/base/thread_slot.h"
+#include "core/registry/event_log.h"
 #include "core/registry/label_table.h"
 #include "core/registry/place_table.h"
 #include "core/registry/record_table.h"
@@ -99,6 +100,8 @@ class Registry {
   void EndConnection(std::uint32_t id);
   /// One that was opened before its descriptor was known.
   void SetDescriptor(std::uint32_t id, int fd);
+  /// The same state again keeps its age.
+  void SetConnectionState(std::uint32_t id, const char* state);
   /// An implicit connection becomes the program's own, opened by `caller`. False: it is not
   /// open, or was taken over already.
   bool TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_t caller,
@@ -115,7 +118,16 @@ class Registry {
   /// Its parent, its labels and, if it names none, its connection are those of the task that is
   /// current here. 0: the table is full.
   std::uint32_t BeginTask(const TaskStart& start, StackTable* stacks);
-  void EndTask(std::uint32_t id) { tasks.End(id); }
+  void EndTask(std::uint32_t id) {
+    if (event_log.is_on()) [[unlikely]] {
+      return EndTaskTraced(id);
+    }
+    tasks.End(id);
+  }
+  /// A task of a scope: current on this thread until EndScope, which has the holder that was
+  /// current `before` back.
+  std::uint32_t BeginScope(const TaskStart& start, Holder* before, StackTable* stacks);
+  void EndScope(std::uint32_t id, const Holder& before);
   /// Whom it works for from now on; on this thread at once, where it is the current task.
   void SetTaskConnection(std::uint32_t id, std::uint32_t connection);
 
@@ -127,6 +139,8 @@ class Registry {
   /// so starts anew only if it is another place.
   void ParkTask(std::uint32_t id, std::uint32_t place, const AwaitFrame* chain);
 
+  /// Of the calling thread; returns the one before.
+  Holder SetHolder(const Holder& holder);
   /// Of a thread: what it was told, or else the connection it last received from, which is then
   /// `guessed`.
   Holder HolderOf(const ThreadSlot& slot, bool* guessed);
@@ -145,6 +159,9 @@ class Registry {
   ThreadTable threads;
 
  private:
+  std::uint32_t TraceTaskBegin(std::uint32_t id);
+  void EndTaskTraced(std::uint32_t id);
+
   /// A reference keeps the record meanwhile: the thread that ends the task may be another, and
   /// the next task would find what was meant for this one.
   template <typename Change>

@@ -8,12 +8,15 @@
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <functional>
+#include <optional>
 #include <ostream>
 #include <sstream>
 #include <string>
 #include <thread>
 
 #include "exporters/http/reply.h"
+#include "exporters/pprof/gzip.h"
 #include "tests/unit/http/sample_profiles.h"
 
 namespace heldby::http {
@@ -73,7 +76,10 @@ INSTANTIATE_TEST_SUITE_P(
         ErrorCase{"GET", "/healthz/", 404, "404 page not found"},
         ErrorCase{"DELETE", "/elsewhere", 404, "404 page not found"},
         ErrorCase{"GET", "/debug/pprof/nope", 404, "Unknown profile"},
-        ErrorCase{"GET", "/debug/pprof/trace", 404, "Unknown profile"},
+        ErrorCase{"GET", "/debug/pprof/trace/", 404, "Unknown profile"},
+        ErrorCase{"POST", "/debug/pprof/trace", 405, "Method Not Allowed"},
+        ErrorCase{"GET", "/debug/pprof/trace?seconds=%zz", 400,
+                  "invalid percent-encoding in the value of query parameter \"seconds\""},
         ErrorCase{"GET", "/debug/pprof/heap/", 404, "Unknown profile"},
         ErrorCase{"GET", "/debug/pprof/profile/", 404, "Unknown profile"},
         ErrorCase{"GET", "/debug/pprof/nope?seconds=x", 404, "Unknown profile"},
@@ -235,6 +241,65 @@ TEST(Router, WallProfileHasTheShapeThatFgprofsUsersKnow) {
             "seconds is \"x\"; accepted: a positive integer\n");
 }
 
+// Of a trace for as long as its client stays, which is until it is first asked.
+struct AskedTrace {
+  Response response;
+  std::string json;
+};
+AskedTrace AskForTrace(const std::string& query, const std::function<bool()>& cancelled) {
+  Request request;
+  request.target = "/debug/pprof/trace" + query;
+  request.cancelled = cancelled;
+  AskedTrace asked{Router(SampleProfiles(), SampleSymbolNames).Route(request), {}};
+  if (auto json = Gunzip(asked.response.body, 1 << 30)) asked.json = *std::move(json);
+  return asked;
+}
+
+TEST(Router, ATraceIsADownloadOfAFileThatViewersOpen) {
+  const auto [response, json] = AskForTrace("?seconds=0.05", {});
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(Header(response, "Content-Type"), "application/octet-stream");
+  EXPECT_EQ(Header(response, "Content-Disposition"), "attachment; filename=\"trace\"");
+  EXPECT_EQ(Header(response, "X-Content-Type-Options"), "nosniff");
+  EXPECT_EQ(Header(response, "Content-Encoding"), "(none)");
+  EXPECT_EQ(json.substr(0, 40), "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+}
+
+TEST(Router, ATraceTakesTheSecondsThatItIsAskedForOrOne) {
+  const auto waits = [](const std::string& query, std::chrono::milliseconds least) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto asked = AskForTrace(query, {});
+    EXPECT_EQ(asked.response.status, 200) << query;
+    EXPECT_GE(std::chrono::steady_clock::now() - start, least) << query;
+  };
+  waits("?seconds=0.25", std::chrono::milliseconds(250));
+  for (const char* query : {"", "?seconds=1x", "?seconds=-2", "?seconds=nan"}) {
+    waits(query, std::chrono::seconds(1));
+  }
+}
+
+TEST(Router, ATraceWhoseClientLeavesIsFinishedEarly) {
+  for (const char* query : {"?seconds=400", "?seconds=inf", "?seconds=1e300"}) {
+    const auto [response, json] = AskForTrace(query, [] { return true; });
+    EXPECT_EQ(response.status, 200) << query;
+    EXPECT_TRUE(json.ends_with("}}\n")) << query;
+  }
+}
+
+TEST(Router, ASecondTraceAtTheSameTimeIsRefusedAndSaysWhy) {
+  std::optional<Response> second;
+  const auto first = AskForTrace("?seconds=60", [&second] {
+    second = AskForTrace("?seconds=1", {}).response;
+    return true;
+  });
+  EXPECT_EQ(first.response.status, 200);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->status, 500);
+  EXPECT_EQ(second->body, "Could not enable tracing: tracing already in use\n");
+  EXPECT_EQ(Header(*second, "X-Go-Pprof"), "1");
+  EXPECT_EQ(Header(*second, "Content-Disposition"), "(none)");
+}
+
 TEST(Router, IndexListsEveryProfileSortedAndEscaped) {
   const Response response = Get("/debug/pprof/");
   EXPECT_EQ(response.status, 200);
@@ -249,12 +314,14 @@ TEST(Router, IndexListsEveryProfileSortedAndEscaped) {
         "<tr><td>3</td><td><a href='files?debug=1'>files</a></td></tr>",
         "<tr><td>7</td><td><a href='heap?debug=1'>heap</a></td></tr>",
         "<tr><td>0</td><td><a href='profile'>profile</a></td></tr>",
-        "<tr><td>0</td><td><a href='symbol'>symbol</a></td></tr>"}) {
+        "<tr><td>0</td><td><a href='symbol'>symbol</a></td></tr>",
+        "<tr><td>0</td><td><a href='trace'>trace</a></td></tr>"}) {
     const std::size_t found = html.find(row, position);
     ASSERT_NE(found, std::string::npos) << row;
     position = found;
   }
-  EXPECT_EQ(html.find("trace"), std::string::npos);
+  EXPECT_NE(html.find("ui.perfetto.dev"), std::string::npos)
+      << "a trace says what it is opened with";
   EXPECT_NE(html.find("Breaks &lt;everything&gt; &amp; more."), std::string::npos);
 }
 
