@@ -52,7 +52,8 @@ class Progress {
       line = waited > seconds_ ? Concat(prefix_, ": ", seconds_, " s are over, waiting")
                                : Concat(prefix_, ": ", waited, " of ", seconds_, " s");
     }
-    absl::FPrintF(stderr, is_terminal_ ? "\r\033[K%s" : "%s\n", line);
+    const std::string shown = is_terminal_ ? "\r\033[K" + line : line + "\n";
+    std::fputs(shown.c_str(), stderr);
     std::fflush(stderr);
     has_line_ = true;
   }

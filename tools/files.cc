@@ -105,7 +105,8 @@ Result<std::string> WriteNewFile(const std::string& prefix, const std::string& s
   for (int number = 1; number <= kMaxNumber; ++number) {
     std::string digits = std::to_string(number);
     digits.insert(0, digits.size() < 3 ? 3 - digits.size() : 0, '0');
-    const std::string path = prefix + digits + suffix;
+    std::string path = prefix;
+    path.append(digits).append(suffix);
     // Takes the name first, so that of two who save at once each gets its own.
     const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0 && errno == EEXIST) continue;
