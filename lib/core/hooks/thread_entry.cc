@@ -45,11 +45,8 @@ void OnThreadEnd(void*) {
   if (!event_log.is_on()) return;
   std::uint32_t name[4] = {};  // 15 characters and a 0
   prctl(PR_GET_NAME, name);
-  event_log.Record({.kind = EventKind::kThreadEnd,
-                    .id = name[0],
-                    .a = name[1],
-                    .b = name[2],
-                    .c = name[3]});
+  event_log.Record(
+      {.kind = EventKind::kThreadEnd, .id = name[0], .a = name[1], .b = name[2], .c = name[3]});
 }
 
 __attribute__((cold, noinline)) void TraceThreadBegin(std::int32_t creator) {
