@@ -68,7 +68,7 @@ void Share(int which, int hundredths) {
 void ManyThreads(int count) {
   std::vector<std::thread> threads;
   for (int i = 0; i < count; ++i) {
-    threads.emplace_back([i] { kWork[i % 4 == 0 ? 0 : 1](50 * kMs); });
+    threads.emplace_back([i] { kWork[i % 4 == 0 ? 0 : 1](40 * kMs); });
   }
   for (std::thread& thread : threads) thread.join();
 }
