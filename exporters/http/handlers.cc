@@ -95,18 +95,21 @@ struct IndexRow {
   std::size_t count = 0;
 };
 
+// Relative, so that it stays right below whatever prefix the endpoint is mounted at.
+std::string HrefOf(std::string_view path) {
+  constexpr std::string_view kHere = "/debug/pprof/";
+  constexpr std::string_view kAbove = "/debug/";
+  return path.starts_with(kHere) ? std::string(path.substr(kHere.size()))
+                                 : Concat("../", path.substr(kAbove.size()));
+}
+
 std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   std::vector<IndexRow> rows = {
       {"cmdline", "cmdline", "The command line of this program, arguments separated by NUL."},
-      {"fgprof", "../fgprof",
-       "Where all time goes, running or waiting: wall clock profile; seconds=N, "
-       "format=folded."},
-      {"profile", "profile",
-       "Where processor time goes: CPU profile; seconds=N sets its length, hz=N its rate."},
-      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."},
-      {"trace", "trace",
-       "What happened to tasks, connections and threads in seconds=N: a file for "
-       "ui.perfetto.dev or chrome://tracing, not for go tool trace."}};
+      {"symbol", "symbol", "Names of code addresses: GET symbol?0x1234+0x5678, or POST them."}};
+  for (const TimedPage& page : TimedPages()) {
+    rows.push_back({std::string(page.name), HrefOf(page.path), std::string(page.description)});
+  }
   const auto add = [&rows](const ProfileEntry& entry) {
     rows.push_back(
         {entry.name, Concat(entry.name, "?debug=1"), entry.description, entry.count()});
@@ -240,6 +243,8 @@ Response SetRate(const ProfileEntry& entry, const Query& query) {
   return TextReply(Concat("before: ", before, "\nnow: ", *value, "\n"));
 }
 
+namespace {
+
 Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) {
   const std::int64_t seconds = ParseInteger(query.Get("seconds")).value_or(0);
   const std::string_view rate = query.Get("hz");
@@ -306,6 +311,22 @@ Response ExecutionTrace(const Query& query, const std::function<bool()>& cancell
   if (!bytes) return ErrorReply(500, Concat("cannot encode: ", bytes.status().message()));
   return DownloadReply("trace", *std::move(bytes));
 }
+
+constexpr TimedPage kTimedPages[] = {
+    {"/debug/fgprof", "fgprof",
+     "Where all time goes, running or waiting: wall clock profile; seconds=N, format=folded.",
+     &WallProfile},
+    {"/debug/pprof/profile", "profile",
+     "Where processor time goes: CPU profile; seconds=N sets its length, hz=N its rate.",
+     &CpuProfile},
+    {"/debug/pprof/trace", "trace",
+     "What happened to tasks, connections and threads in seconds=N: a file for "
+     "ui.perfetto.dev or chrome://tracing, not for go tool trace.",
+     &ExecutionTrace}};
+
+}  // namespace
+
+std::span<const TimedPage> TimedPages() { return kTimedPages; }
 
 Response CommandLine() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);

@@ -40,15 +40,20 @@ inline constexpr std::string_view kDeltaPrefix = "delta_";
 /// now, a line each.
 [[nodiscard]] Response SetRate(const ProfileEntry& entry, const Query& query);
 
-/// seconds (30), hz (100), labels. One at a time in a process; a client that leaves ends it.
-[[nodiscard]] Response CpuProfile(const Query& query, const std::function<bool()>& cancelled);
+/// What is measured while the client waits for it. One table: the router finds them by their
+/// path, the index lists them.
+struct TimedPage {
+  std::string_view path;
+  std::string_view name;
+  std::string_view description;
+  Response (*answer)(const Query& query, const std::function<bool()>& cancelled);
+};
 
-/// seconds (30), format: pprof or folded, as fgprof has them.
-[[nodiscard]] Response WallProfile(const Query& query, const std::function<bool()>& cancelled);
-
-/// `seconds` may have a fraction. One at a time.
-[[nodiscard]] Response ExecutionTrace(const Query& query,
-                                      const std::function<bool()>& cancelled);
+/// fgprof:  seconds (30), format: pprof or folded.
+/// profile: seconds (30), hz (100), labels. One at a time in a process; a client that leaves
+///          ends it.
+/// trace:   seconds (1), which may have a fraction. One at a time.
+[[nodiscard]] std::span<const TimedPage> TimedPages();
 
 [[nodiscard]] Response CommandLine();
 

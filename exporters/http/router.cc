@@ -66,7 +66,9 @@ Response Router::Dispatch(const Request& request) const {
   const bool is_health = path == "/healthz";
   const bool is_connections = path == "/debug/connections";
   const bool is_tasks = path == "/debug/tasks";
-  const bool is_page = is_connections || is_tasks || path == "/debug/fgprof";
+  const auto timed = std::ranges::find(TimedPages(), path, &TimedPage::path);
+  const bool is_timed = timed != TimedPages().end();
+  const bool is_page = is_connections || is_tasks || is_timed;
   if (!is_root && !is_health && !is_page && !path.starts_with(kRoot)) {
     return ErrorReply(404, "404 page not found");
   }
@@ -92,7 +94,7 @@ Response Router::Dispatch(const Request& request) const {
   if (is_page) {
     const auto query = Query::Parse(target->raw_query);
     if (!query) return ErrorReply(400, query.status().message());
-    if (!is_connections && !is_tasks) return WallProfile(*query, request.cancelled);
+    if (is_timed) return timed->answer(*query, request.cancelled);
     return is_connections ? ConnectionsPage(request, *query) : TasksPage(request, *query);
   }
   return Named(request, path.substr(kRoot.size()), *target);
@@ -106,13 +108,10 @@ Response Router::Named(const Request& request, std::string_view name,
   if (name.starts_with(kDeltaPrefix)) series = deltas_->Find(name.substr(kDeltaPrefix.size()));
   if (series != nullptr) name.remove_prefix(kDeltaPrefix.size());
   const std::optional<ProfileEntry> entry = Find(name);
-  const bool is_timed = name == "profile" || name == "trace";
-  if (!entry && !is_timed) return ErrorReply(404, "Unknown profile");
+  if (!entry) return ErrorReply(404, "Unknown profile");
   const auto query = Query::Parse(target.raw_query);
   if (!query) return ErrorReply(400, query.status().message());
-  if (name == "profile") return CpuProfile(*query, request.cancelled);
   if (series != nullptr) return DeltaProfile(*entry, series, request, *query);
-  if (name == "trace") return ExecutionTrace(*query, request.cancelled);
   return NamedProfile(*entry, *query, request.cancelled);
 }
 
