@@ -17,10 +17,7 @@ ContentionSite ViewOf(SiteId id, const SiteTable::Key& key, const SiteTotals& to
   ContentionSite site{};
   site.id = static_cast<std::uint32_t>(id);
   site.labels = key.labels;
-  if (key.stack != StackId::kNoStack) {
-    const StackRecord& record = heap_sampler.stacks().Get(key.stack);
-    site.stack = {record.frames, record.modules(), record.depth, record.truncated};
-  }
+  site.stack = registry_api.stack(static_cast<std::uint32_t>(key.stack));
   site.contentions = totals.allocated_objects;
   site.delay_ns = totals.allocated_bytes;
   return site;

@@ -15,8 +15,6 @@
 
 #include <atomic>
 
-#include <atomic>
-
 #include "core/base/self_guard.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/placement.h"

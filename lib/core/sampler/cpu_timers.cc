@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/random.h"
+
 namespace heldby::core {
 namespace {
 
@@ -100,12 +102,8 @@ void CpuTimers::Make(Entry* entry, std::int32_t tid) {
     return;
   }
   const std::uint64_t period_ns = period_ns_.load(kRelaxed);
-  std::uint64_t mixed = random_.fetch_add(0x9e3779b97f4a7c15, kRelaxed);  // splitmix64
-  mixed = (mixed ^ mixed >> 30) * 0xbf58476d1ce4e5b9;
-  mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111eb;
-  mixed ^= mixed >> 31;
   const itimerspec times = {.it_interval = ToTimespec(period_ns),
-                            .it_value = ToTimespec(1 + mixed % period_ns)};
+                            .it_value = ToTimespec(1 + NextRandom(thread_slot) % period_ns)};
   syscall(SYS_timer_settime, id, 0, &times, nullptr);
   entry->timer.store(id + 1, std::memory_order_seq_cst);
   // End() may have passed this place before the timer was in it.

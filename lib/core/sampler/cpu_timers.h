@@ -63,7 +63,6 @@ class CpuTimers {
   std::atomic<std::uint64_t> period_ns_{0};
   std::atomic<int> signal_{0};
   std::atomic<std::uint64_t> unwatched_{0};
-  std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15};
 };
 
 }  // namespace heldby::core

@@ -9,6 +9,7 @@
 
 #include <atomic>
 
+#include "core/base/clock.h"
 #include "core/stack/own_signal.h"
 
 namespace heldby::core {
@@ -36,13 +37,6 @@ struct Question {
 Question questions[kAtOnce];
 std::atomic<bool> at_work{false};
 std::atomic<std::uint32_t> generation{0};
-
-std::uint64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 // Anybody with the same user id may send this signal with any value: the question must be open,
 // of that generation, and for this thread.
