@@ -171,7 +171,8 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
   absl::StrAppend(&html,
                   "</ul>\n<p><a href='goroutine?debug=2'>full goroutine stack dump</a></p>\n"
                   "<p>Who holds it: <a href='../connections'>connections</a>, "
-                  "<a href='../tasks'>tasks</a>.</p>\n</body>\n</html>\n");
+                  "<a href='../tasks'>tasks</a>. Figures for Prometheus: "
+                  "<a href='../../metrics'>metrics</a>.</p>\n</body>\n</html>\n");
   return HtmlReply(std::move(html));
 }
 

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "exporters/http/holder_pages.h"
+#include "exporters/http/metrics_page.h"
 #include "exporters/http/reply.h"
+#include "exporters/http/request_counts.h"
 #include "heldby/symbolize.h"
 #include "profile/text.h"
 
@@ -51,6 +53,10 @@ bool Router::IsImmediate(const Request& request) {
 
 Response Router::Route(const Request& request) const {
   Response response = Dispatch(request);
+  const auto target = ParseTarget(request.target);
+  const bool exists = target && response.status != 404;
+  ProcessRequestCounts().Add(exists ? std::string_view(target->path) : "other",
+                             response.status);
   if (request.method == "HEAD") {
     response.headers.emplace_back("Content-Length", std::to_string(response.body.size()));
     response.body.clear();
@@ -68,7 +74,8 @@ Response Router::Dispatch(const Request& request) const {
   const bool is_tasks = path == "/debug/tasks";
   const auto timed = std::ranges::find(TimedPages(), path, &TimedPage::path);
   const bool is_timed = timed != TimedPages().end();
-  const bool is_page = is_connections || is_tasks || is_timed;
+  const bool is_metrics = path == "/metrics";
+  const bool is_page = is_connections || is_tasks || is_timed || is_metrics;
   if (!is_root && !is_health && !is_page && !path.starts_with(kRoot)) {
     return ErrorReply(404, "404 page not found");
   }
@@ -90,6 +97,7 @@ Response Router::Dispatch(const Request& request) const {
   }
   if (!is_read) return MethodNotAllowed("GET, HEAD");
   if (is_health) return TextReply("ok\n");
+  if (is_metrics) return MetricsPage(request);
   if (is_root) return RedirectToRoot(*target);
   if (is_page) {
     const auto query = Query::Parse(target->raw_query);

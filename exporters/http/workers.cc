@@ -1,6 +1,7 @@
 #include "exporters/http/workers.h"
 
 #include <signal.h>
+#include <time.h>
 
 #include <condition_variable>
 #include <cstring>
@@ -28,6 +29,9 @@ void* RunThread(void* argument) {
     start->body();
   } catch (...) {  // an endpoint must not take the host down
   }
+  timespec spent{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  AddProfilerCpuTime(spent.tv_sec * 1'000'000'000 + spent.tv_nsec);
   return nullptr;
 }
 

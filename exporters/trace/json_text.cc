@@ -2,50 +2,22 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "profile/utf8.h"
 
 namespace heldby {
-namespace {
-
-unsigned char ByteAt(std::string_view text, std::size_t i) {
-  return static_cast<unsigned char>(text[i]);
-}
-
-// Bytes of the UTF-8 character that begins here; 0: none does.
-std::size_t CharacterBytes(std::string_view text) {
-  const unsigned char first = ByteAt(text, 0);
-  const std::size_t size = first < 0x80             ? 1
-                           : first >> 5 == 0b110    ? 2
-                           : first >> 4 == 0b1110   ? 3
-                           : first >> 3 == 0b1'1110 ? 4
-                                                    : 0;
-  if (size <= 1 || size > text.size()) return size == 1 ? 1 : 0;
-  std::uint32_t character = first & (0x7Fu >> size);
-  for (std::size_t i = 1; i < size; ++i) {
-    if (ByteAt(text, i) >> 6 != 0b10) return 0;
-    character = character << 6 | (ByteAt(text, i) & 0x3Fu);
-  }
-  // Written longer than it needs, a half of a surrogate pair, or past the last one.
-  constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool is_surrogate = character >= 0xD800 && character <= 0xDFFF;
-  return character < kSmallest[size] || is_surrogate || character > 0x10FFFF ? 0 : size;
-}
-
-}  // namespace
-
 void AppendJsonQuoted(std::string* json, std::string_view text) {
   *json += '"';
   while (!text.empty()) {
-    const std::size_t size = CharacterBytes(text);
+    const std::size_t size = Utf8CharacterBytes(text);
     const char c = text.front();
     if (size == 0) {
-      *json += "\xEF\xBF\xBD";
+      *json += kReplacementCharacter;
     } else if (c == '"' || c == '\\') {
       *json += '\\';
       *json += c;
-    } else if (ByteAt(text, 0) < 0x20 || c == 0x7F) {
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
       absl::StrAppend(json, "\\u", absl::Hex(c, absl::kZeroPad4));
     } else {
       json->append(text, 0, size);

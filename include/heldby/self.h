@@ -8,6 +8,8 @@
 //          remains stays a Poisson stream: nothing else is counted more or less for it.
 #pragma once
 
+#include <cstdint>
+
 namespace heldby {
 
 /// While it lives, allocations of this thread are not sampled.
@@ -22,6 +24,9 @@ class UnsampledScope {
 /// The calling thread serves the profiler, to its end: its allocations are not sampled, and no
 /// list of threads has it. For threads that only run what heldby::Handle() does, for instance.
 void BecomeProfilerThread();
+
+/// Processor time of such a thread, told at its end: heldby_profiler_cpu_seconds_total.
+void AddProfilerCpuTime(std::int64_t ns);
 
 /// `function` runs in every child that is forked from now on, in one whose fork has begun, too:
 /// handlers of pthread_atfork that are registered while others run are left out of that fork.

@@ -94,11 +94,15 @@ std::string AddressText(const sockaddr* address, std::uint32_t size_bytes) {
                                                  strnlen(unix_address->sun_path, length)));
 }
 
-SocketState ReadSocket(int fd, std::uint64_t cookie) {
+namespace {
+
+SocketState Read(int fd, std::uint64_t cookie, bool with_names) {
   SocketState state;
   if (!IsSocket(fd, cookie)) return state;
-  state.peer = NameBy<&getpeername>(fd);
-  state.local = NameBy<&getsockname>(fd);
+  if (with_names) {
+    state.peer = NameBy<&getpeername>(fd);
+    state.local = NameBy<&getsockname>(fd);
+  }
   ReadTcp(fd, &state);
   // TCP has told already that there is nothing: a call saved for each connection at rest.
   const bool all_acknowledged =
@@ -111,16 +115,23 @@ SocketState ReadSocket(int fd, std::uint64_t cookie) {
   return state;
 }
 
+}  // namespace
+
+SocketState ReadSocket(int fd, std::uint64_t cookie) { return Read(fd, cookie, true); }
+SocketState ReadSocketQueues(int fd, std::uint64_t cookie) { return Read(fd, cookie, false); }
+
 SocketVerdict Judge(const SocketState& socket) {
   if (!socket.known) return {};
   if (!socket.is_tcp) {
     // A unix socket keeps no times: what waits is all there is to say. What the peer has not
     // read is counted by the kernel with its own overhead.
     if (socket.unsent_bytes > 0) {
-      return {absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers"), 0};
+      return {SocketProblem::kPeerStoppedReading,
+              absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers")};
     }
     if (socket.unread_bytes > 0) {
-      return {absl::StrCat("we have not read ", socket.unread_bytes, " bytes"), 0};
+      return {SocketProblem::kWeStoppedReading,
+              absl::StrCat("we have not read ", socket.unread_bytes, " bytes")};
     }
     return {};
   }
@@ -132,12 +143,14 @@ SocketVerdict Judge(const SocketState& socket) {
   const bool unanswered = acknowledged_ms > sent_ms + kAnswerMs;
   if (socket.unacked_segments > 0 && (socket.retransmits > 0 || socket.backoff > 0) &&
       unanswered && acknowledged_ms >= kStalledMs) {
-    return {absl::StrCat("peer or path dead: no answer for ", Seconds(acknowledged_ms),
+    return {SocketProblem::kPeerDead,
+            absl::StrCat("peer or path dead: no answer for ", Seconds(acknowledged_ms),
                          " with ", socket.unsent_bytes, " bytes unacknowledged"),
             acknowledged_ms};
   }
   if (socket.notsent_bytes > 0 && sent_ms >= kStalledMs) {
-    return {absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
+    return {SocketProblem::kPeerStoppedReading,
+            absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
                          socket.unsent_bytes, " bytes unsent"),
             sent_ms};
   }
@@ -146,18 +159,22 @@ SocketVerdict Judge(const SocketState& socket) {
                                    ? absl::StrCat(", ", socket.unread_bytes, " bytes unread")
                                    : std::string();
     // The end itself carries no data: what it does renew is the time of the last packet.
-    return {absl::StrCat("closed by the peer but not by us", unread),
+    return {SocketProblem::kClosedByPeer,
+            absl::StrCat("closed by the peer but not by us", unread),
             std::min(received_ms, acknowledged_ms)};
   }
   if (socket.unread_bytes > 0 && received_ms >= kStalledMs) {
-    return {absl::StrCat("we stopped reading for ", Seconds(received_ms), " with ",
+    return {SocketProblem::kWeStoppedReading,
+            absl::StrCat("we stopped reading for ", Seconds(received_ms), " with ",
                          socket.unread_bytes, " bytes waiting"),
             received_ms};
   }
   if (socket.tcp_state == kEstablished && socket.unsent_bytes == 0 &&
       socket.unread_bytes == 0) {
     const std::int64_t idle_ms = std::min(sent_ms, received_ms);
-    if (idle_ms >= kStalledMs) return {absl::StrCat("idle for ", Seconds(idle_ms)), 0};
+    if (idle_ms >= kStalledMs) {
+      return {.text = absl::StrCat("idle for ", Seconds(idle_ms)), .is_idle = true};
+    }
   }
   return {};
 }

@@ -30,13 +30,25 @@ struct SocketState {
 
 /// `cookie`: SO_COOKIE of the socket that is meant; 0: none is, and nothing is asked.
 [[nodiscard]] SocketState ReadSocket(int fd, std::uint64_t cookie);
+/// The same without the addresses, at half the cost.
+[[nodiscard]] SocketState ReadSocketQueues(int fd, std::uint64_t cookie);
 
 /// "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "unix"; empty: not known.
 [[nodiscard]] std::string AddressText(const sockaddr* address, std::uint32_t size_bytes);
 
+enum class SocketProblem {
+  kNone,
+  kPeerStoppedReading,
+  kPeerDead,
+  kWeStoppedReading,
+  kClosedByPeer,  // and not by us
+};
+
 struct SocketVerdict {
+  SocketProblem problem = SocketProblem::kNone;
   std::string text{};           // empty: nothing to say
   std::int64_t stalled_ms = 0;  // 0: nothing is
+  bool is_idle = false;
 };
 
 /// In plain words, and only what the figures support.

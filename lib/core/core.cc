@@ -57,31 +57,34 @@ void VisitHeapSites(void (*visit)(void*, const HeapSite&), void* context) {
 Counters ReadCounters() {
   const HeapSampler& sampler = heap_sampler;
   const UnwindCounters unwind = ReadUnwindCounters();
-  return {.sites = sampler.sites().size(),
-          .samples_total = sampler.samples(),
-          .live_samples = sampler.live().live(),
-          .dropped_samples_total = sampler.live().dropped(),
-          .dropped_stacks_total = sampler.stacks().dropped(),
-          .dropped_sites_total = sampler.sites().dropped(),
-          .truncated_stacks_total = sampler.truncated_stacks(),
-          .stale_samples_total = sampler.stale_samples(),
-          .untracked_samples_total = sampler.untracked(),
-          .table_bytes = sampler.live().mapped_bytes() + sampler.sites().used_bytes() +
-                         sampler.stacks().used_bytes(),
-          .unwind_rules_read_total = unwind.rules_read_total,
-          .unwind_cache_bytes = unwind.cache_bytes,
-          .dropped_connections_total = registry.connections.dropped(),
-          .dropped_tasks_total = registry.tasks.dropped(),
-          .dropped_label_sets_total = registry.labels.dropped(),
-          .dropped_places_total = registry.places.dropped(),
-          .dropped_threads_total = registry.threads.dropped(),
-          .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
-                            registry.labels.used_bytes(),
-          .dropped_descriptors_total = descriptors.dropped(),
-          .dropped_inheritances_total = DroppedInheritances(),
-          .dropped_cpu_samples_total = cpu_sampler.dropped_samples_total(),
-          .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total(),
-          .dropped_trace_events_total = event_log.dropped()};
+  return {
+      .sites = sampler.sites().size(),
+      .samples_total = sampler.samples(),
+      .live_samples = sampler.live().live(),
+      .dropped_samples_total = sampler.live().dropped(),
+      .dropped_stacks_total = sampler.stacks().dropped(),
+      .dropped_sites_total = sampler.sites().dropped(),
+      .truncated_stacks_total = sampler.truncated_stacks(),
+      .stale_samples_total = sampler.stale_samples(),
+      .untracked_samples_total = sampler.untracked(),
+      .table_bytes = sampler.live().mapped_bytes() + sampler.sites().used_bytes() +
+                     sampler.stacks().used_bytes(),
+      .unwind_rules_read_total = unwind.rules_read_total,
+      .unwind_cache_bytes = unwind.cache_bytes,
+      .dropped_connections_total = registry.connections.dropped(),
+      .dropped_tasks_total = registry.tasks.dropped(),
+      .dropped_label_sets_total = registry.labels.dropped(),
+      .dropped_places_total = registry.places.dropped(),
+      .dropped_threads_total = registry.threads.dropped(),
+      .registry_bytes = registry.connections.used_bytes() + registry.tasks.used_bytes() +
+                        registry.labels.used_bytes(),
+      .dropped_descriptors_total = descriptors.dropped(),
+      .dropped_inheritances_total = DroppedInheritances(),
+      .dropped_cpu_samples_total = cpu_sampler.dropped_samples_total(),
+      .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total(),
+      .dropped_trace_events_total = event_log.dropped(),
+      .opened_connections_total = {registry.opened_total(false), registry.opened_total(true)},
+      .closed_connections_total = {registry.closed_total(false), registry.closed_total(true)}};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }

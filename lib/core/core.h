@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 7;
+inline constexpr std::uint32_t kCoreAbi = 8;
 
 struct HookDescription {
   bool active;
@@ -70,6 +70,8 @@ struct Counters {
   std::uint64_t dropped_cpu_samples_total;  // drained too late
   std::uint64_t unwatched_cpu_threads_total;  // no timer to be had for them
   std::uint64_t dropped_trace_events_total;   // the log of a trace was full
+  std::uint64_t opened_connections_total[2];  // inbound, outbound
+  std::uint64_t closed_connections_total[2];
 };
 
 /// What a holder holds of a site, one sample of it.
@@ -154,6 +156,15 @@ struct RegistryApi {
   void (*visit_connections)(void (*visit)(void* context, const ConnectionView& connection),
                             void* context);
   void (*visit_tasks)(void (*visit)(void* context, const TaskView& task), void* context);
+  /// The same for `count` places of the table from `first` on. Where the next part begins; 0:
+  /// there is none.
+  std::uint32_t (*visit_connections_part)(std::uint32_t first, std::uint32_t count,
+                                          void (*visit)(void* context,
+                                                        const ConnectionView& connection),
+                                          void* context);
+  std::uint32_t (*visit_tasks_part)(std::uint32_t first, std::uint32_t count,
+                                    void (*visit)(void* context, const TaskView& task),
+                                    void* context);
   /// Of those alive that have a connection or a task.
   void (*visit_held_samples)(void (*visit)(void* context, const HeldSample& sample),
                              void* context);
@@ -177,7 +188,8 @@ struct TraceApi {
 struct ThreadView {
   bool is_own;  // of the profiler's
   Holder holder;
-  std::uint32_t created_by;  // RegistryApi::stack; 0: not seen
+  std::uint32_t created_by;   // RegistryApi::stack; 0: not seen
+  std::uintptr_t stack_high;  // one past its own stack; 0: not looked at yet
 };
 
 /// Stacks, those of other threads too: core/stack/{capture,signal_capture}.h. Not signal-safe.

@@ -73,7 +73,7 @@ bool ReadThread(std::int32_t tid, ThreadView* thread) {
   ThreadSlot slot;
   if (!registry.threads.Read(tid, &slot)) return false;
   bool guessed = false;
-  *thread = {slot.is_own, registry.HolderOf(slot, &guessed), slot.created_by};
+  *thread = {slot.is_own, registry.HolderOf(slot, &guessed), slot.created_by, slot.stack_high};
   return true;
 }
 std::uint32_t InternStack(std::uintptr_t caller) {
@@ -104,8 +104,9 @@ void VisitLabels(std::uint32_t id, void (*visit)(void*, const char*, const char*
   registry.labels.Visit(id, visit, context);
 }
 
-void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context) {
-  registry.connections.ForEach([&](std::uint32_t id, const ConnectionRecord& record) {
+std::uint32_t VisitConnectionsPart(std::uint32_t first, std::uint32_t count,
+                                   void (*visit)(void*, const ConnectionView&), void* context) {
+  const auto copy = [&](std::uint32_t id, const ConnectionRecord& record) {
     descriptors.Reconcile(id);
     if (record.head.phase.load(kRelaxed) == Phase::kFree) return;  // it was closed unseen
     ConnectionView view{};
@@ -128,11 +129,16 @@ void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context
     view.stack = record.stack.load(kRelaxed);
     if (!registry.connections.StillIs(id)) return;  // another one by now
     visit(context, view);
-  });
+  };
+  return registry.connections.ForEachIn(first, count, copy);
+}
+void VisitConnections(void (*visit)(void*, const ConnectionView&), void* context) {
+  VisitConnectionsPart(0, registry.connections.kSlots, visit, context);
 }
 
-void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
-  registry.tasks.ForEach([&](std::uint32_t id, const TaskRecord& record) {
+std::uint32_t VisitTasksPart(std::uint32_t first, std::uint32_t count,
+                             void (*visit)(void*, const TaskView&), void* context) {
+  const auto copy = [&](std::uint32_t id, const TaskRecord& record) {
     TaskView view{};
     view.id = id;
     view.ended = record.head.phase.load(kRelaxed) == Phase::kEnded;
@@ -150,7 +156,11 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
     view.labels = record.labels.load(kRelaxed);
     view.stack = record.stack.load(kRelaxed);
     if (registry.tasks.StillIs(id)) visit(context, view);
-  });
+  };
+  return registry.tasks.ForEachIn(first, count, copy);
+}
+void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
+  VisitTasksPart(0, registry.tasks.kSlots, visit, context);
 }
 
 struct HeldVisit {
@@ -219,6 +229,8 @@ extern const RegistryApi registry_api = {
     .visit_labels = &VisitLabels,
     .visit_connections = &VisitConnections,
     .visit_tasks = &VisitTasks,
+    .visit_connections_part = &VisitConnectionsPart,
+    .visit_tasks_part = &VisitTasksPart,
     .visit_held_samples = &VisitHeldSamples,
     .stack = &StackOf,
     .now_ns = &CoarseNowNs,

@@ -23,6 +23,7 @@
 // Bounds    kSlots; past that Make() returns 0 and dropped() grows.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -114,9 +115,17 @@ class RecordTable {
   /// others come and go. `visit` copies what it wants, and asks StillIs(id) afterwards.
   template <typename Visit>
   void ForEach(const Visit& visit) {
+    ForEachIn(0, kSlots, visit);
+  }
+  /// The same for `count` slots from `first` on: for who has no time for all at once. Where the
+  /// next part begins; 0: there is none.
+  template <typename Visit>
+  std::uint32_t ForEachIn(std::uint32_t first, std::uint32_t count, const Visit& visit) {
     Record* records = base_.load(std::memory_order_acquire);
-    const std::uint32_t used = used_.load(std::memory_order_acquire);
-    for (std::uint32_t slot = 0; records != nullptr && slot < used && slot < kSlots; ++slot) {
+    const std::uint32_t used = std::min(used_.load(std::memory_order_acquire), kSlots);
+    if (records == nullptr || first >= used) return 0;
+    const std::uint32_t end = count < used - first ? first + count : used;
+    for (std::uint32_t slot = first; slot < end; ++slot) {
       const RecordHead& head = records[slot].head;
       const std::uint32_t generation = head.generation.load(std::memory_order_acquire);
       if (generation % 2 != 0 || head.references.load(std::memory_order_relaxed) == 0 ||
@@ -125,6 +134,7 @@ class RecordTable {
       }
       visit(IdOf(slot, generation), records[slot]);
     }
+    return end < used ? end : 0;
   }
   bool StillIs(std::uint32_t id) {
     // The copy's loads stay before the one of the generation: I4's second half.

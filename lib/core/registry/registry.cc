@@ -177,6 +177,7 @@ std::uint32_t Registry::OpenConnection(int fd, bool outbound, bool implicit,
     record.checked_ns.store(now_ns, kRelaxed);
     record.receives.store(0, kRelaxed);
   });
+  if (id != 0) opened_[outbound].fetch_add(1, kRelaxed);
   if (event_log.is_on() && id != 0) [[unlikely]] {
     TraceConnection(EventKind::kConnectionBegin, id, connections.Get(id));
   }
@@ -191,7 +192,9 @@ void Registry::EndConnection(std::uint32_t id) {
   if (is_traced) [[unlikely]] {
     TraceConnectionEnd(id, *record);
   }
-  connections.End(id);
+  // Read before the end: afterwards the record may be another's.
+  const bool outbound = record->direction.load(kRelaxed) == 1;
+  if (connections.End(id)) closed_[outbound].fetch_add(1, kRelaxed);
 }
 
 void Registry::SetConnectionState(std::uint32_t id, const char* state) {
@@ -225,7 +228,11 @@ bool Registry::TakeOverConnection(std::uint32_t id, bool outbound, std::uintptr_
     return false;
   }
   const StackId opened = StackFrom(caller, stacks);
-  record->direction.store(outbound ? 1 : 0, kRelaxed);
+  const bool was_outbound = record->direction.exchange(outbound ? 1 : 0, kRelaxed) == 1;
+  if (was_outbound != outbound) {  // it ends as what it is now
+    closed_[was_outbound].fetch_add(1, kRelaxed);
+    opened_[outbound].fetch_add(1, kRelaxed);
+  }
   record->stack.store(static_cast<std::uint32_t>(opened), kRelaxed);
   record->task.store(thread_slot.holder.task, kRelaxed);
   record->labels.store(thread_slot.holder.labels, kRelaxed);
@@ -358,6 +365,10 @@ void Registry::Release(const Holder& holder, std::uint64_t bytes) {
 void Registry::BeginAnewInChild() {
   connections.EndAll();
   tasks.EndAll();
+  for (int outbound = 0; outbound < 2; ++outbound) {
+    opened_[outbound].store(0, kRelaxed);
+    closed_[outbound].store(0, kRelaxed);
+  }
   threads.BeginAnewInChild();
   event_log.BeginAnewInChild();
   thread_slot.holder = {};

@@ -152,6 +152,10 @@ class Registry {
 
   void BeginAnewInChild();
 
+  /// Of connections, by direction: inbound, outbound. Opened, then closed.
+  std::uint64_t opened_total(bool outbound) const { return opened_[outbound].load(); }
+  std::uint64_t closed_total(bool outbound) const { return closed_[outbound].load(); }
+
   RecordTable<ConnectionRecord, 17> connections;
   RecordTable<TaskRecord, 20> tasks;
   LabelTable labels;
@@ -159,6 +163,10 @@ class Registry {
   ThreadTable threads;
 
  private:
+  // One more addition beside a stack, two clocks and a system call for each connection.
+  std::atomic<std::uint64_t> opened_[2] = {};
+  std::atomic<std::uint64_t> closed_[2] = {};
+
   std::uint32_t TraceTaskBegin(std::uint32_t id);
   void EndTaskTraced(std::uint32_t id);
 

@@ -1,0 +1,64 @@
+#include "heldby/metrics.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "collect/metrics.h"
+#include "heldby/self.h"
+#include "runtime/core_access.h"
+
+namespace heldby {
+namespace {
+
+// What is kept from scrape to scrape is about one process. A forked child begins anew: the
+// lock may be held there by a thread that it does not have.
+struct Kept {
+  pid_t pid = 0;
+  std::mutex mutex;
+  collect::MetricsCollector collector;
+};
+
+Kept& KeptHere() {
+  static std::atomic<Kept*> kept{nullptr};
+  Kept* now = kept.load(std::memory_order_acquire);
+  const pid_t pid = getpid();
+  while (now == nullptr || now->pid != pid) {
+    auto mine = std::make_unique<Kept>();
+    mine->pid = pid;
+    if (kept.compare_exchange_strong(now, mine.get(), std::memory_order_acq_rel)) {
+      return *mine.release();  // the parent's is left alone, with what its lock guards
+    }
+  }
+  return *now;
+}
+
+std::atomic<std::int64_t> own_cpu_ns{0};
+
+}  // namespace
+
+void AddProfilerCpuTime(std::int64_t ns) {
+  own_cpu_ns.fetch_add(ns, std::memory_order_relaxed);
+}
+
+Result<std::vector<MetricFamily>> CollectMetrics() {
+  UnsampledScope unsampled;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) {
+    return Status(StatusCode::kUnavailable, "the core is missing or of another version");
+  }
+  try {
+    Kept& kept = KeptHere();
+    const std::lock_guard lock(kept.mutex);
+    const double cpu_seconds = static_cast<double>(own_cpu_ns.load()) * 1e-9;
+    return kept.collector.Collect(*core, cpu_seconds);
+  } catch (const std::exception& error) {  // bad_alloc above all
+    return Status(StatusCode::kResourceExhausted,
+                  std::string("cannot collect the metrics: ") + error.what());
+  }
+}
+
+}  // namespace heldby
