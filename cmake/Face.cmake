@@ -35,6 +35,12 @@ add_library(heldby_absl INTERFACE)
 add_library(heldby::absl ALIAS heldby_absl)
 set_target_properties(heldby_absl PROPERTIES EXPORT_NAME absl)
 target_link_libraries(heldby_absl INTERFACE heldby absl::base absl::synchronization)
+
+# heldby/prometheus.h: compiled with the prometheus-cpp that its user brings.
+add_library(heldby_prometheus_cpp INTERFACE)
+add_library(heldby::prometheus ALIAS heldby_prometheus_cpp)
+set_target_properties(heldby_prometheus_cpp PROPERTIES EXPORT_NAME prometheus)
+target_link_libraries(heldby_prometheus_cpp INTERFACE heldby prometheus-cpp::core)
 if(TARGET heldby-symbolizer)
   add_dependencies(heldby heldby-symbolizer)
 endif()

@@ -1,6 +1,7 @@
 // An HTTP client with a connection pool, and a caller that forgets to close what it was given.
 //
 //   leaky_client [--calls=200] [--mode=leak|fixed] [--listen=127.0.0.1:6060] [--seconds=600]
+//                [--pause-ms=0]
 //
 // The client works as Go's http.Transport: a connection has a coroutine that reads and one that
 // writes, RoundTrip() hands out a response as soon as its header is there, and the connection
@@ -19,6 +20,7 @@
 #include <boost/asio.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
@@ -256,6 +258,7 @@ struct Options {
   std::string mode = "leak";
   std::string listen = "127.0.0.1:6060";
   std::string seconds = "600";
+  std::string pause_ms = "0";
 };
 
 Options Parse(int argc, char** argv) {
@@ -268,9 +271,10 @@ Options Parse(int argc, char** argv) {
       return true;
     };
     if (!value_of("--calls=", &options.calls) && !value_of("--mode=", &options.mode) &&
-        !value_of("--listen=", &options.listen) && !value_of("--seconds=", &options.seconds)) {
+        !value_of("--listen=", &options.listen) && !value_of("--seconds=", &options.seconds) &&
+        !value_of("--pause-ms=", &options.pause_ms)) {
       Fail("unknown argument \"" + std::string(argument) +
-           "\"; accepted: --calls= --mode= --listen= --seconds=");
+           "\"; accepted: --calls= --mode= --listen= --seconds= --pause-ms=");
     }
   }
   const long calls = std::atol(options.calls.c_str());
@@ -302,7 +306,9 @@ int main(int argc, char** argv) {
   Transport transport(server.endpoint());
   const long calls = std::atol(options.calls.c_str());
   long healthy = 0;
+  const std::chrono::milliseconds pause(std::atol(options.pause_ms.c_str()));
   for (long i = 0; i < calls; ++i) {
+    std::this_thread::sleep_for(pause);
     healthy += options.mode == "leak" ? CheckHealth(transport) : CheckHealthAndClose(transport);
   }
   transport.CloseIdleConnections();

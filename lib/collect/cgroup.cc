@@ -100,6 +100,10 @@ CgroupMemory ReadCgroupMemory(const CgroupDirs& groups) {
         !absl::SimpleAtoi(SmallFile(absl::StrCat(dir, used_file)), &used)) {
       continue;
     }
+    // Pages of files that nobody has used for a while go before anything is refused.
+    used -= std::min(used, NumberAfter(SmallFile(absl::StrCat(dir, "/memory.stat")),
+                                       groups.is_v2 ? "inactive_file " : "total_inactive_file ")
+                               .value_or(0));
     if (memory.is_limited && limit - used >= least_room) continue;
     least_room = limit - used;
     memory.is_limited = true;

@@ -24,7 +24,7 @@ struct CgroupDirs {
 struct CgroupMemory {
   bool is_limited = false;
   std::int64_t limit_bytes = 0;  // of the group with the least room left
-  std::int64_t used_bytes = 0;   // of that group
+  std::int64_t used_bytes = 0;   // of that group, without file pages that can go at once
   /// What the process's own group uses, with those below it: anon, file (tmpfs, too), kernel,
   /// sock; those that this kernel tells.
   std::vector<std::pair<std::string, std::int64_t>> by_kind{};

@@ -51,7 +51,7 @@ void MetricsCollector::AddMemory(const core::CoreApi& core, const ProcessAccount
     list->Gauge("heldby_cgroup_memory_limit_bytes",
                 "Memory limit of the control group with the least room left.")
         .Add(cgroup.limit_bytes);
-    list->Gauge("heldby_cgroup_memory_used_bytes", "What that group uses.")
+    list->Gauge("heldby_cgroup_memory_used_bytes", "What that group uses, without file pages that can go at once.")
         .Add(cgroup.used_bytes);
   }
   list->Gauge("heldby_cgroup_memory_bytes",

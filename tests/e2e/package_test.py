@@ -61,6 +61,37 @@ def sees_its_coroutine(lab, program):
     check((done.status, done.out) == (0, "seen\n"), f"{program}: {done.status}\n{done.out}{done.err}")
 
 
+def exposes_both(lab, program):
+    """A program's own metrics and heldby's, on its own page and on ours."""
+    process = lab.start([program], stdin=subprocess.PIPE)
+    own = process.wait_for(r"exposes (\S+)")[1]
+    ours = process.wait_for(r"serves (\S+)")[1] + "/metrics"
+    for url in (own, ours):
+        status, body = lab.fetch(url)
+        text = body.decode()
+        check(status == 200 and re.search(r"^heldby_heap_live_bytes 6[67]\d{6}", text, re.MULTILINE)
+              and re.search(r"^service_requests_total.* 3$", text, re.MULTILINE)
+              and 'service_request_seconds_bucket{le="1"} 1' in text, f"{url}: {status}\n{text}")
+    # prometheus-cpp does not escape the line end in that help text; we do.
+    accepted = subprocess.run([need("promtool"), "check", "metrics"], input=text, capture_output=True, text=True,
+                              timeout=30, check=False)
+    check("error while linting" not in accepted.stderr, f"{accepted.stderr}\n{text}")
+    process.popen.stdin.close()
+    check(process.wait().status == 0, process.err())
+
+
+def is_served_beside_an_exposer(lab, program):
+    """A program that brings prometheus-cpp, and us by preload."""
+    process = lab.start([program], env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0"), stdin=subprocess.PIPE)
+    own = process.wait_for(r"exposes (\S+)")[1]
+    ours = lab.served_address(process.pid) + "/metrics"
+    for url, expected in ((own, b"service_requests_total"), (ours, b"heldby_heap_live_bytes")):
+        status, body = lab.fetch(url)
+        check(status == 200 and expected in body, f"{url}: {status} {body[:500]}")
+    process.popen.stdin.close()
+    check(process.wait().status == 0, process.err())
+
+
 def build_consumer(lab, name, build, *arguments):
     lab.run_ok([need("cmake"), "-S", f"{lab.source}/tests/consumer/{name}", "-B", build, "-G", "Ninja",
                 *arguments])
@@ -76,6 +107,8 @@ def test_find_package_gives_a_service_its_endpoint(lab):
     sees_its_coroutine(lab, f"{build}/asio_service")
     registered = lab.run([f"{build}/absl_service"])
     check((registered.status, registered.out) == (0, "registered\n"), f"{registered.out}{registered.err}")
+    exposes_both(lab, f"{build}/prometheus_service")
+    is_served_beside_an_exposer(lab, f"{build}/exposer_service")
     counted = lab.run([f"{build}/service_static_core"])
     check(counted.status == 0, f"a service with heldby::core_static: {counted.status}\n{counted.out}{counted.err}")
 
