@@ -1,4 +1,5 @@
-// A service with metrics of its own, by prometheus-cpp: heldby's on its page, its own on heldby's.
+// A service with metrics of its own, by prometheus-cpp: heldby's on its page, its own on
+// heldby's.
 #include <heldby/heldby.h>
 #include <heldby/prometheus.h>
 #include <prometheus/counter.h>

@@ -1,0 +1,123 @@
+// The text format, beside prometheus-cpp's own writer.
+#include "exporters/prometheus/text.h"
+
+#include <gtest/gtest.h>
+#include <prometheus/text_serializer.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "heldby/prometheus.h"
+
+namespace heldby::prometheus_text {
+namespace {
+
+std::string Written(const std::vector<MetricFamily>& families, int expected_left_out = 0) {
+  std::string text;
+  FamilyNames written;
+  EXPECT_EQ(AppendFamilies(families, &written, &text), expected_left_out);
+  return text;
+}
+
+TEST(MetricsText, IsByteForByteWhatPrometheusCppWrites) {
+  const std::vector<MetricFamily> families = {
+      {"a_total", "Help of a.", MetricType::kCounter, {{{}, 0}, {{{"k", "v"}}, 12345678901}}},
+      {"b:c_d",
+       "Quotes \" stay.",
+       MetricType::kGauge,
+       {{{{"one", "a\\b"}, {"two", "line\nend"}, {"three", "\"quoted\""}}, -0.5},
+        {{{"one", "ü"}}, 1e300},
+        {{{"one", "x"}}, 1e-7},
+        {{{"one", "y"}}, std::numeric_limits<double>::infinity()},
+        {{{"one", "z"}}, -std::numeric_limits<double>::infinity()},
+        {{{"one", ""}}, std::nan("")}}}};
+  std::vector<::prometheus::MetricFamily> theirs;
+  for (const MetricFamily& family : families) {
+    theirs.push_back(prometheus_cpp::Converted(family));
+  }
+  EXPECT_EQ(Written(families), ::prometheus::TextSerializer().Serialize(theirs));
+}
+
+TEST(MetricsText, HelpIsEscapedWhereTheirsIsNot) {
+  EXPECT_EQ(Written({{"a", "one\ntwo \\ three", MetricType::kGauge, {{{}, 1}}}}),
+            "# HELP a one\\ntwo \\\\ three\n# TYPE a gauge\na 1\n");
+}
+
+TEST(MetricsText, ValuesReadBackAsTheSameNumber) {
+  for (const double value :
+       {0.1, 1.0 / 3, 5e-324, 1.7976931348623157e308, 9007199254740993.0}) {
+    const std::string text = Written({{"a", "", MetricType::kGauge, {{{}, value}}}});
+    const std::string number = text.substr(text.rfind(' ') + 1);
+    EXPECT_EQ(std::strtod(number.c_str(), nullptr), value) << text;
+  }
+}
+
+TEST(MetricsText, BytesThatAreNoTextBecomeReplacementCharacters) {
+  EXPECT_EQ(Written({{"a", "", MetricType::kGauge, {{{{"k", "a\xff\xc3z"}}, 1}}}}),
+            "# TYPE a gauge\na{k=\"a\xEF\xBF\xBD\xEF\xBF\xBDz\"} 1\n");
+}
+
+TEST(MetricsText, NamesThatWouldBreakThePageAreLeftOut) {
+  EXPECT_EQ(Written({{"a b", "", MetricType::kGauge, {{{}, 1}}},
+                     {"1a", "", MetricType::kGauge, {{{}, 1}}},
+                     {"", "", MetricType::kGauge, {{{}, 1}}},
+                     {"ok", "", MetricType::kGauge, {{{{"bad-label", "v"}}, 1}}},
+                     {"ok", "", MetricType::kGauge, {{{}, 1}}},
+                     {"ok", "", MetricType::kGauge, {{{}, 2}}}},
+                    5),
+            "# TYPE ok gauge\nok 1\n");
+}
+
+struct Appended {
+  std::string text;
+  int left_out;
+};
+
+Appended AppendedAfter(std::vector<std::string> names, const std::string& theirs) {
+  FamilyNames written(names.begin(), names.end());
+  Appended result;
+  result.left_out = AppendText(theirs, &written, &result.text);
+  return result;
+}
+
+TEST(AttachedText, FamiliesPassAsTheyAre) {
+  const std::string theirs =
+      "# HELP h Help.\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\n"
+      "h_sum 3\nh_count 2\n# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n"
+      "bare 5\n";
+  const Appended appended = AppendedAfter({}, theirs);
+  EXPECT_EQ(appended.text, theirs);
+  EXPECT_EQ(appended.left_out, 0);
+}
+
+TEST(AttachedText, AFamilyThatIsThereAlreadyIsLeftOutWhole) {
+  const Appended appended = AppendedAfter(
+      {"a"}, "# HELP a X.\n# TYPE a gauge\na 1\na{k=\"v\"} 2\n# TYPE b gauge\nb 1\n");
+  EXPECT_EQ(appended.text, "# TYPE b gauge\nb 1\n");
+  EXPECT_EQ(appended.left_out, 1);
+}
+
+TEST(AttachedText, AFamilyThatComesBackIsLeftOut) {
+  const Appended appended =
+      AppendedAfter({}, "# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n# TYPE a gauge\na 2\n");
+  EXPECT_EQ(appended.text, "# TYPE a gauge\na 1\n# TYPE b gauge\nb 1\n");
+  EXPECT_EQ(appended.left_out, 1);
+}
+
+TEST(AttachedText, WhatIsNoSampleIsLeftOut) {
+  const Appended appended = AppendedAfter({}, "# TYPE a gauge\na 1\n<html> oops\n# EOF\n");
+  EXPECT_EQ(appended.text, "# TYPE a gauge\na 1\n");
+  EXPECT_EQ(appended.left_out, 1);
+}
+
+TEST(AttachedText, ALineWithoutAnEndIsNotBelieved) {
+  const Appended appended = AppendedAfter({}, "# TYPE a gauge\na 1\na{k=\"v\"} 1");
+  EXPECT_EQ(appended.text, "# TYPE a gauge\na 1\n");
+  EXPECT_EQ(appended.left_out, 1);
+}
+
+}  // namespace
+}  // namespace heldby::prometheus_text
