@@ -6,7 +6,7 @@
 // Self     allocations made inside these calls are never sampled.
 // Units    base units, as the names say: _bytes, _seconds; _total only grows.
 // Bounds   fewer than 300 series; no id, address, peer or stack is ever a label. Connections
-//          and tasks are counted in parts, at most a thousandth of the time between two calls:
+//          and tasks are counted in parts, a two-thousandth of the time between two calls:
 //          heldby_census_age_seconds says how old their figures are.
 // Source   docs/metrics.md, which lists every name.
 #pragma once
@@ -44,9 +44,10 @@ struct MetricFamily {
 
 /// Adds to /metrics what `text` returns, in Prometheus's text format, for as long as this
 /// object lives. It is called for every scrape, on a thread of the endpoint, one scrape at a
-/// time, and must not make or end an AttachedMetrics itself. A family whose name is on the page already is left out, and so is all of a text that
-/// does not end a line; both are counted: heldby_attached_dropped_total. What it throws is
-/// counted there, too. heldby/prometheus.h makes such functions of prometheus::Collectables.
+/// time, and must not make or end an AttachedMetrics itself. A family whose name is on the page
+/// already is left out, and so is all of a text that does not end a line; both are counted:
+/// heldby_attached_dropped_total. What it throws is counted there, too. heldby/prometheus.h
+/// makes such functions of prometheus::Collectables.
 class AttachedMetrics {
  public:
   explicit AttachedMetrics(std::function<std::string()> text);

@@ -136,13 +136,14 @@ void MetricsCollector::AddHeap(const core::CoreApi& core, MetricList* list) {
 
 void MetricsCollector::AddHolders(const core::CoreApi& core, MetricList* list) {
   using std::chrono::nanoseconds;
-  // A thousandth of the time since the last call; less than the smallest would never end,
-  // more than the largest would be felt.
-  constexpr nanoseconds kLeast = std::chrono::microseconds(300);
+  // A two-thousandth of the time since the last call, half of what a scrape a second may cost;
+  // less than the smallest would never end, more than the largest would be felt.
+  constexpr std::int64_t kShare = 2000;
+  constexpr nanoseconds kLeast = std::chrono::microseconds(200);
   constexpr nanoseconds kMost = std::chrono::milliseconds(20);
   if (!census_) census_.emplace(*core.registry);
   const auto now = std::chrono::steady_clock::now();
-  const nanoseconds allowance = std::clamp<nanoseconds>((now - last_) / 1000, kLeast, kMost);
+  const nanoseconds allowance = std::clamp<nanoseconds>((now - last_) / kShare, kLeast, kMost);
   last_ = now;
   census_->Advance(static_cast<std::uint64_t>(allowance.count()));
   const CensusResult& census = census_->result();
