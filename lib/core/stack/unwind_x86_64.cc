@@ -73,6 +73,7 @@ void Capture(const RegisterFile& at, bool leaf, std::uintptr_t first, Stack* sta
 bool CallEndsAt(const Module& module, std::uintptr_t pc) {
   const auto begin = reinterpret_cast<std::uintptr_t>(module.begin);
   if (pc < begin + 8 || pc > reinterpret_cast<std::uintptr_t>(module.end)) return false;
+  if (pc % 4096 < 8 && !PageIsReadable(pc - 8)) return false;  // a library may have holes
   std::uint8_t before[8];  // before[8 - n]: the byte n before pc
   __builtin_memcpy(before, module.begin + (pc - begin) - 8, sizeof(before));
   if (before[3] == 0xe8) return true;  // call rel32
