@@ -134,8 +134,10 @@ std::uintptr_t PlaceOf(const Module& module) {
 
 constexpr std::ptrdiff_t kTableBytes = 512;
 
+// Not beyond the table's page: behind that there may be a hole of the library.
 FirstPage FirstPageOf(const Module& module) {
-  const std::ptrdiff_t left = module.end - module.eh_frame_hdr;
+  const auto left = static_cast<std::ptrdiff_t>(
+      kPage - reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr) % kPage);
   return {module.begin, FirstPageBytes(module), module.eh_frame_hdr,
           static_cast<std::uint64_t>(left < kTableBytes ? left : kTableBytes)};
 }

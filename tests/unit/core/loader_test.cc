@@ -115,5 +115,18 @@ TEST(CaptureStack, RulesOfALibraryWithoutABuildIdAreNotTheNextOnes) {
   EXPECT_GT(in_the_same_place, 0) << "nothing was replaced: nothing is shown";
 }
 
+TEST(CaptureStack, ReadsOfALibraryWithoutABuildIdNothingBehindItsLastPage) {
+  void* library = dlopen(HELDBY_NAMELESS_EDGE, RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  void* place = dlsym(library, "CallFromFrame");
+  Module module;
+  ASSERT_TRUE(FindModule(reinterpret_cast<std::uintptr_t>(place), &module));
+  const auto table = reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
+  ASSERT_FALSE(PageIsReadable(table + 256)) << "nothing is shown";
+  reinterpret_cast<void (*)(void (*)())>(place)(&ExpectTheSameStack);
+  EXPECT_EQ(HashOfOther(module), Hash(module));
+  ASSERT_EQ(dlclose(library), 0);
+}
+
 }  // namespace
 }  // namespace heldby::core
