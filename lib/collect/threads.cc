@@ -72,14 +72,16 @@ class Collector {
       thread->holder = view.holder;
       thread->state = CallName(where.call);
       thread->waits_on = WaitsOn(where);
-      if (thread->truncated) {
+      // One that ends at the bound is as whole as any other way would have it.
+      const bool is_lost = thread->truncated && stack_.depth < core::kMaxStackDepth;
+      if (is_lost) {
         thread->problem =
             "frames below are found by a register that only the thread itself knows";
       }
       if (options_.seen != nullptr && !time_run.empty()) {
         (*options_.seen)[thread->tid] = {time_run, *thread};
       }
-      return thread->truncated && options_.may_signal_waiting && IsAlwaysRestarted(where);
+      return is_lost && options_.may_signal_waiting && IsAlwaysRestarted(where);
     }
     thread->state = "running";
     thread->problem = "runs, and was not asked";

@@ -147,6 +147,31 @@ TEST(Goroutines, AThreadIsShownWhereItWaitsWithoutKnowingOfIt) {
   EXPECT_FALSE(row.labels.contains("problem"));
 }
 
+__attribute__((noinline)) int Below(int depth, const std::function<void()>& wait) {
+  if (depth == 0) {
+    wait();
+    return 0;
+  }
+  const int below = Below(depth - 1, wait);
+  asm volatile("");
+  return below + 1;
+}
+
+TEST(Goroutines, AStackThatIsTooDeepIsCutWithoutAnotherReason) {
+  const Pipe pipe;
+  const Thread thread(
+      [&] {
+        Below(200, [&] {
+          char byte;
+          EXPECT_EQ(::read(pipe.reader(), &byte, 1), 1);
+        });
+      },
+      [&] { pipe.Wake(); });
+  const Row row = thread.Parked("read");
+  EXPECT_TRUE(row.stack.ends_with("[heldby: deeper frames cut]")) << row.stack;
+  EXPECT_FALSE(row.labels.contains("problem")) << row.labels.at("problem");
+}
+
 TEST(Goroutines, AFutexIsCalledByWhatItServes) {
   std::mutex mutex;
   std::condition_variable changed;
