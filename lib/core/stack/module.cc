@@ -167,7 +167,7 @@ std::uint64_t HashOfOther(const Module& module) {
   const iovec local = {copy, page.size + page.table_size};
   const iovec remote[] = {{const_cast<std::uint8_t*>(page.bytes), page.size},
                           {const_cast<std::uint8_t*>(page.table), page.table_size}};
-  const ssize_t got = process_vm_readv(getpid(), &local, 1, remote, 2, 0);
+  const ssize_t got = process_vm_readv(gettid(), &local, 1, remote, 2, 0);
   errno = kept;
   if (got != static_cast<ssize_t>(local.iov_len)) return 0;
   page.bytes = copy;
