@@ -330,7 +330,7 @@ constexpr TimedPage kTimedPages[] = {
 std::span<const TimedPage> TimedPages() { return kTimedPages; }
 
 Response CommandLine() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::ifstream file("/proc/thread-self/cmdline", std::ios::binary);
   std::string arguments{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (arguments.ends_with('\0')) arguments.pop_back();
   return TextReply(std::move(arguments));

@@ -83,7 +83,7 @@ class Copier {
     for (std::size_t next = 0; next < remote.size();) {
       const iovec local = {bytes_.data() + offset_[next], total - offset_[next]};
       const ssize_t got =
-          ::process_vm_readv(::getpid(), &local, 1, &remote[next], remote.size() - next, 0);
+          ::process_vm_readv(::gettid(), &local, 1, &remote[next], remote.size() - next, 0);
       std::size_t left = got > 0 ? static_cast<std::size_t>(got) : 0;
       for (; next < remote.size() && left >= remote[next].iov_len; ++next) {
         left -= remote[next].iov_len;

@@ -203,8 +203,9 @@ class GoroutineCollector {
   void AddComments() {
     std::vector<std::string>& comments = builder_.header().comments;
     if (without_stack_ != 0) {
-      comments.push_back(absl::StrCat("heldby: ", without_stack_,
-                                      " threads without a stack: they run and did not answer"));
+      comments.push_back(
+          absl::StrCat("heldby: ", without_stack_,
+                       " threads without a stack: they were not asked or did not answer"));
     }
     if (options_.each && tasks_ > shown_.size()) {
       comments.push_back(absl::StrCat("heldby: ", tasks_ - shown_.size(),

@@ -117,6 +117,7 @@ std::string ProcTask::Name() const {
 ParkedAt ProcTask::Where() const {
   ParkedAt where;
   const std::string text = File("syscall");
+  where.is_told = !text.empty();
   const std::vector<std::string> words =
       absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
   if (words.size() != 9 && words.size() != 3) return where;

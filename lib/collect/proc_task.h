@@ -16,7 +16,8 @@ namespace heldby::collect {
 
 /// Where a thread waits in the kernel.
 struct ParkedAt {
-  bool is_parked = false;  // false: it runs, or cannot be told
+  bool is_parked = false;  // false: it runs, or is not told
+  bool is_told = false;    // false: the thread is gone, or the kernel keeps it to root
   long call = -1;          // a system call's number; -1: a page fault, for instance
   std::uint64_t arguments[6] = {};
   core::Registers registers{};

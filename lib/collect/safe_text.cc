@@ -20,7 +20,7 @@ std::string SafeText(const char* text) {
     char copy[kMost];
     const iovec local = {copy, wanted};
     const iovec remote = {const_cast<char*>(text), wanted};
-    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    const ssize_t got = process_vm_readv(gettid(), &local, 1, &remote, 1, 0);
     if (got <= 0) break;
     const std::size_t length = strnlen(copy, static_cast<std::size_t>(got));
     result.append(copy, length);

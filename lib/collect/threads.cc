@@ -58,11 +58,22 @@ class Collector {
     return true;
   }
 
+  // A process that has given up privileges may not read where its threads wait, only that they
+  // do. They are not asked: most waits would end with EINTR.
+  static bool WaitsUnseen(const ProcTask& task, ThreadState* thread) {
+    const char state = task.Read().state;
+    if (state != 'S' && state != 'D') return false;
+    thread->state = "waiting";
+    thread->problem = "waits; the kernel does not tell this process where (PR_SET_DUMPABLE)";
+    return true;
+  }
+
   // True: it has to be asked.
   bool WalkPassively(const ProcTask& task, ThreadState* thread) {
     for (int i = 0; i < kPassiveTries; ++i) {
       const std::string time_run = task.TimeRun();
       const ParkedAt where = task.Where();
+      if (!where.is_told && WaitsUnseen(task, thread)) return false;
       if (!where.is_parked) continue;
       core_.threads->capture_parked(where.registers, &stack_);
       core::ThreadView view{};
@@ -72,14 +83,16 @@ class Collector {
       thread->holder = view.holder;
       thread->state = CallName(where.call);
       thread->waits_on = WaitsOn(where);
-      if (thread->truncated) {
+      // One that ends at the bound is as whole as any other way would have it.
+      const bool is_lost = thread->truncated && stack_.depth < core::kMaxStackDepth;
+      if (is_lost) {
         thread->problem =
             "frames below are found by a register that only the thread itself knows";
       }
       if (options_.seen != nullptr && !time_run.empty()) {
         (*options_.seen)[thread->tid] = {time_run, *thread};
       }
-      return thread->truncated && options_.may_signal_waiting && IsAlwaysRestarted(where);
+      return is_lost && options_.may_signal_waiting && IsAlwaysRestarted(where);
     }
     thread->state = "running";
     thread->problem = "runs, and was not asked";

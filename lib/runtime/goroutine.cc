@@ -44,8 +44,8 @@ void NameCreators(const core::CoreApi& core, Profile* profile) {
     if (top.lines.empty() || top.address < 4 * 4096) continue;  // a synthetic frame
     const Line& line = top.lines.front();
     const auto& function = creation.functions[static_cast<std::size_t>(line.function) - 1];
-    creators[NumberOf(sample)] =
-        function.name + "\n" + function.filename + ":" + std::to_string(line.line);
+    const std::string file = function.filename.empty() ? "?" : function.filename;
+    creators[NumberOf(sample)] = function.name + "\n" + file + ":" + std::to_string(line.line);
   }
   for (Sample& sample : profile->samples) {
     const auto creator = creators.find(NumberOf(sample));

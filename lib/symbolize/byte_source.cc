@@ -27,12 +27,12 @@ bool ReadFile(int fd, std::uint64_t offset, char* out, std::size_t size_bytes) {
 bool ReadOwnMemory(std::uint64_t address, void* out, std::size_t size_bytes) {
   iovec local{out, size_bytes};
   iovec remote{reinterpret_cast<void*>(address), size_bytes};  // NOLINT: an address is a number
-  if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) ==
+  if (process_vm_readv(gettid(), &local, 1, &remote, 1, 0) ==
       static_cast<ssize_t>(size_bytes)) {
     return true;
   }
   // Some seccomp filters refuse process_vm_readv; the file says the same.
-  const UniqueFd memory(open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+  const UniqueFd memory(open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC));
   return memory.valid() && ReadFile(memory.get(), address, static_cast<char*>(out), size_bytes);
 }
 

@@ -230,7 +230,7 @@ std::string DefaultHelperPath() {
   }
   // In the executable itself, dladdr gives argv[0], which may be anything.
   char exe[4096];
-  const ssize_t length = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+  const ssize_t length = readlink("/proc/thread-self/exe", exe, sizeof(exe) - 1);
   const std::string executable(exe, length > 0 ? static_cast<std::size_t>(length) : 0);
   for (const std::string& beside : {object, executable}) {
     const auto slash = beside.rfind('/');

@@ -88,11 +88,12 @@ std::shared_ptr<const Module> ModuleMap::ModuleOf(const Line& line,
 }
 
 void ModuleMap::Refresh() {
+  // /proc/self is the first thread's, and tells nothing once that one has ended.
   // On some overlay file systems maps and stat disagree on inodes; the path then decides.
-  if (main_inode_ == 0) main_inode_ = InodeOf("/proc/self/exe");
+  if (main_inode_ == 0) main_inode_ = InodeOf("/proc/thread-self/exe");
   std::vector<Segment> live;
   Line first;  // the line that starts the file, where its headers are
-  std::ifstream maps("/proc/self/maps");
+  std::ifstream maps("/proc/thread-self/maps");
   for (std::string text; std::getline(maps, text);) {
     Line line;
     if (!ParseLine(text, &line)) continue;
@@ -158,7 +159,7 @@ UniqueFd OpenModule(const Segment& segment) {
   file = UniqueFd::OpenFile(mapped);
   if (IsSameFile(file, module)) return file;
   if (module.is_main) {
-    file = UniqueFd::OpenFile("/proc/self/exe");
+    file = UniqueFd::OpenFile("/proc/thread-self/exe");
     if (IsSameFile(file, module)) return file;
   }
   return {};

@@ -93,6 +93,12 @@ def test_a_child_forked_while_the_server_library_is_loaded_slowly_ends_well(lab)
     check("no endpoint in this child" in done.err, f"the fork waited for the library after all:\n{done.err}")
 
 
+def test_threads_that_a_handler_of_fork_starts_in_the_child_run_as_themselves(lab):
+    program = lab.compile("forks_with_threads.cc", "forks_with_threads", "-pthread")
+    done = lab.run([program], lab.preloaded())
+    check((done.status, done.out) == (0, "0 children went wrong\n"), f"{done.status}: {done.out}{done.err}")
+
+
 def test_a_bad_log_level_is_one_clear_line(lab):
     one_line(lab, "HELDBY_LOG", "loud", ["info", "error", "accepted"])
 

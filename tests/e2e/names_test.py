@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from harness import check, run
+from harness import check, read_text, run, wait_until
 
 EXPECTED = {
     "a member of a class template": r"^shop::Cache<.*>::Insert\b|^shop::Cache::Insert\b",
@@ -32,6 +32,21 @@ def test_templates_lambdas_and_members_have_readable_names(lab):
               f"{what}: no row matches /{pattern}/\n{top.text}")
     for name in top.names():
         check(not name.startswith("_Z"), f"a mangled name: {name}\n{top.text}")
+
+
+def test_a_program_whose_main_thread_has_ended_keeps_its_names_and_stacks(lab):
+    process = lab.start([lab.compile("main_exits.cc", "main_exits", "-pthread", "-g")],
+                        env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_SAMPLE_BYTES=4096),
+                        stdin=subprocess.PIPE)
+    process.wait_for("ready")
+    address = lab.served_address(process.pid)
+    process.popen.stdin.close()
+    wait_until(lambda: "State:\tZ" in read_text(f"/proc/{process.pid}/status"), "the main thread to end")
+    top = lab.top(address + "/debug/pprof/heap")
+    check(top.cum_of("HoldsMemory") > 15e6, f"who holds the memory?\n{top.text}")
+    status, body = lab.fetch(address + "/debug/pprof/goroutine?debug=2")
+    for word in (b"[pause]", b"Works", b"start_thread", b"created by main"):
+        check(status == 200 and word in body, f"no {word} in\n{body.decode()}")
 
 
 def test_every_allocation_is_counted_exactly_at_distance_one(lab):

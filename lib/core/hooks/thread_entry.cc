@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <atomic>
 
@@ -37,6 +38,7 @@ struct Inheritance {
   Guess guess;
   std::uint32_t created_by;
   std::int32_t creator;
+  std::atomic<std::int32_t> process;  // a forked child's own are not forgotten
 };
 
 constinit RecordTable<Inheritance, 12> inheritances;
@@ -105,7 +107,14 @@ __attribute__((noinline)) std::uint32_t StackOf(std::uintptr_t caller) {
 
 std::uint64_t DroppedInheritances() { return inheritances.dropped(); }
 
-void ForgetInheritances() { inheritances.EndAll(); }
+// Handlers that were registered before ours have run: the threads they made are about to begin,
+// and would do so as somebody else if their place were given away.
+void ForgetInheritances() {
+  const std::int32_t process = getpid();
+  inheritances.ForEach([process](std::uint32_t id, const Inheritance& made) {
+    if (made.process.load(std::memory_order_relaxed) != process) inheritances.End(id);
+  });
+}
 
 void WatchThreadEnds() {
   static std::atomic<bool> is_made{false};
@@ -145,6 +154,7 @@ HELDBY_HOOK int pthread_create(pthread_t* __restrict thread,
     made.guess = thread_slot.guess;
     made.created_by = created_by;
     made.creator = thread_slot.tid;
+    made.process.store(getpid(), std::memory_order_relaxed);
   });
   if (id == 0) return next(thread, attributes, start, argument);
   const int error = next(thread, attributes, &BeginInheriting,

@@ -50,7 +50,7 @@ bool ThreadTable::Read(std::int32_t tid, ThreadSlot* slot) const {
     iovec local{slot, sizeof(*slot)};
     iovec remote{const_cast<ThreadSlot*>(theirs), sizeof(*slot)};
     const bool whole = theirs != nullptr &&
-                       process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof(*slot);
+                       process_vm_readv(gettid(), &local, 1, &remote, 1, 0) == sizeof(*slot);
     errno = kept;
     // The place may have been taken over before its new owner's slot was written.
     return whole && slot->tid == tid;

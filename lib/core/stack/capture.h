@@ -57,8 +57,8 @@ void CaptureInterrupted(const void* ucontext, Stack* stack);
 /// on, or ends, meanwhile gives a wrong or a truncated stack but no fault; whether it did go on
 /// is for the caller to find out afterwards. Takes the dynamic linker's lock, so that no code
 /// is unloaded under the walk: not for hot paths, not for signal handlers. (A host with its own
-/// dl_iterate_phdr that locks nothing has to keep its libraries.) While a fork is under way:
-/// one frame, truncated.
+/// dl_iterate_phdr that locks nothing has to keep its libraries.) While a fork is
+/// under way it waits, a second or two at most; then: one frame, truncated.
 void CaptureParked(const Registers& registers, Stack* stack);
 
 struct UnwindCounters {

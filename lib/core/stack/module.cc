@@ -134,8 +134,10 @@ std::uintptr_t PlaceOf(const Module& module) {
 
 constexpr std::ptrdiff_t kTableBytes = 512;
 
+// Not beyond the table's page: behind that there may be a hole of the library.
 FirstPage FirstPageOf(const Module& module) {
-  const std::ptrdiff_t left = module.end - module.eh_frame_hdr;
+  const auto left = static_cast<std::ptrdiff_t>(
+      kPage - reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr) % kPage);
   return {module.begin, FirstPageBytes(module), module.eh_frame_hdr,
           static_cast<std::uint64_t>(left < kTableBytes ? left : kTableBytes)};
 }
@@ -165,7 +167,7 @@ std::uint64_t HashOfOther(const Module& module) {
   const iovec local = {copy, page.size + page.table_size};
   const iovec remote[] = {{const_cast<std::uint8_t*>(page.bytes), page.size},
                           {const_cast<std::uint8_t*>(page.table), page.table_size}};
-  const ssize_t got = process_vm_readv(getpid(), &local, 1, remote, 2, 0);
+  const ssize_t got = process_vm_readv(gettid(), &local, 1, remote, 2, 0);
   errno = kept;
   if (got != static_cast<ssize_t>(local.iov_len)) return 0;
   page.bytes = copy;

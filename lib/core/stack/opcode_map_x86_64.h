@@ -46,6 +46,9 @@ constexpr OpcodeSet OneByteInvalid() {
   for (unsigned row = 0; row < 0x20; row += 8) set.Add(row + 6, row + 7);
   set.Add(0x27).Add(0x2f).Add(0x37).Add(0x3f).Add(0x60, 0x61).Add(0x82).Add(0x9a).Add(0xce);
   set.Add(0xd4, 0xd6).Add(0xea);
+  // Prefixes: here only behind a REX, which the processor then forgets.
+  set.Add(0x26).Add(0x2e).Add(0x36).Add(0x3e).Add(0x40, 0x4f).Add(0x64, 0x67).Add(0xf0);
+  set.Add(0xf2, 0xf3);
   return set;
 }
 // Of the map behind 0F.

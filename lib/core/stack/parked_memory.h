@@ -44,12 +44,14 @@ class ParkedMemory {
  private:
   static constexpr std::uintptr_t kWindow = 4096;
 
-  // Up to the end of the next page: a copy stops at the first page that is not there.
+  // Up to the end of the next page: a copy stops at the first page that is not there. By the
+  // number of this thread: that of the process is its first thread's, which has no memory any
+  // more once it has ended.
   bool Fill(std::uintptr_t address) {
     const int kept = errno;
     iovec local{window_, kWindow};
     iovec remote{reinterpret_cast<void*>(address), kWindow};
-    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    const ssize_t got = process_vm_readv(gettid(), &local, 1, &remote, 1, 0);
     errno = kept;
     begin_ = address;
     size_ = got > 0 ? static_cast<std::uintptr_t>(got) : 0;

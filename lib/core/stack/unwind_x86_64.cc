@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
@@ -73,6 +74,7 @@ void Capture(const RegisterFile& at, bool leaf, std::uintptr_t first, Stack* sta
 bool CallEndsAt(const Module& module, std::uintptr_t pc) {
   const auto begin = reinterpret_cast<std::uintptr_t>(module.begin);
   if (pc < begin + 8 || pc > reinterpret_cast<std::uintptr_t>(module.end)) return false;
+  if (pc % 4096 < 8 && !PageIsReadable(pc - 8)) return false;  // a library may have holes
   std::uint8_t before[8];  // before[8 - n]: the byte n before pc
   __builtin_memcpy(before, module.begin + (pc - begin) - 8, sizeof(before));
   if (before[3] == 0xe8) return true;  // call rel32
@@ -130,29 +132,42 @@ namespace {
 
 // A child that is forked while the dynamic linker's lock is held would find it held for ever.
 // So a fork waits for parked walks, which take microseconds, and none begins while one is under
-// way.
+// way: a walk waits for its end, and all of them together no longer than this for each.
+constexpr int kMaxWaitsForAFork = 10'000;  // of 100 us
 std::atomic<int> parked_walks{0};
 std::atomic<int> forks_under_way{0};
+std::atomic<int> waits_left{kMaxWaitsForAFork};
+
+// Past libc's: a fork is no place where a thread may be cancelled.
+void Pause() {
+  const timespec pause{0, 100'000};
+  syscall(SYS_nanosleep, &pause, nullptr);
+}
 
 void BeforeFork() {
   forks_under_way.fetch_add(1);
-  timespec pause{0, 100'000};
-  for (int i = 0; i < 10'000 && parked_walks.load() != 0; ++i) nanosleep(&pause, nullptr);
+  for (int i = 0; i < 10'000 && parked_walks.load() != 0; ++i) Pause();
 }
-void AfterForkInParent() { forks_under_way.fetch_sub(1); }
+void AfterFork() {
+  waits_left.store(kMaxWaitsForAFork);
+  forks_under_way.fetch_sub(1);
+}
 void AfterForkInChild() {
   parked_walks = 0;
   forks_under_way = 0;
+  waits_left = kMaxWaitsForAFork;
 }
 
 bool BeginParkedWalk() {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once,
-               [] { pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild); });
-  parked_walks.fetch_add(1);
-  if (forks_under_way.load() == 0) return true;
-  parked_walks.fetch_sub(1);
-  return false;
+  pthread_once(&once, [] { pthread_atfork(&BeforeFork, &AfterFork, &AfterForkInChild); });
+  for (;;) {
+    parked_walks.fetch_add(1);
+    if (forks_under_way.load() == 0) return true;
+    parked_walks.fetch_sub(1);
+    if (waits_left.fetch_sub(1) <= 0) return false;
+    Pause();
+  }
 }
 
 }  // namespace

@@ -156,11 +156,14 @@ class Walker {
   [[gnu::noinline]] RuleWord Read(std::uint64_t key, std::uintptr_t inside, Rule* rule) {
     const Module& module = recent_[0].module;
     *rule = FindRule(module, inside, kRegisters);
-    if (!exact_ && !CallEndsAt(module, pc_)) {
+    // Code is read where a row says that there is some: nonsense may lead into a hole.
+    const bool is_plausible =
+        exact_ || (rule->kind != Rule::Kind::kUnknown && CallEndsAt(module, pc_));
+    if (!is_plausible) {
       // Nobody called from here. Where a function begins, the return address was put there by
       // hand, which ends a makecontext stack; the byte before belongs to its neighbour.
       Entry entry;
-      if (ReadEntry(module, pc_, &entry) && entry.pc_begin == pc_) {
+      if (ReadEntry(module, pc_, &entry) && entry.pc_begin == pc_ && !CallEndsAt(module, pc_)) {
         *rule = {};
         rule->kind = Rule::Kind::kEnd;
       }

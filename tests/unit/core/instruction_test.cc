@@ -2,6 +2,7 @@
 #include "core/stack/instruction_x86_64.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -118,6 +119,36 @@ TEST(DecodeInstruction, OfRandomBytesReadsNoneBehindTheLast) {
     ASSERT_LE(instruction.length, bytes.size());
     ASSERT_LE(instruction.length, kMaxInstructionBytes);
     ASSERT_GE(instruction.length, 1);
+  }
+}
+
+TEST(DecodeInstruction, ReadsNothingOfThePageBehind) {
+  constexpr std::size_t kPage = 4096;
+  auto* pages = static_cast<std::uint8_t*>(
+      mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(pages, MAP_FAILED);
+  ASSERT_EQ(mprotect(pages + kPage, kPage, PROT_NONE), 0);
+  std::mt19937 random(2);
+  for (int i = 0; i < 500'000; ++i) {
+    const std::size_t size = random() % 18;
+    std::uint8_t* bytes = pages + kPage - size;
+    for (std::size_t at = 0; at < size; ++at) bytes[at] = static_cast<std::uint8_t>(random());
+    // Every other one begins as something long does.
+    constexpr std::uint8_t kBegins[] = {0x0f, 0x48, 0x62, 0x66, 0x81, 0xc4, 0xc5, 0xf7};
+    if (size > 0 && i % 2 == 0) bytes[0] = kBegins[random() % sizeof(kBegins)];
+    Instruction instruction;
+    if (DecodeInstruction(bytes, size, &instruction)) ASSERT_LE(instruction.length, size);
+  }
+  munmap(pages, 2 * kPage);
+}
+
+TEST(DecodeInstruction, RefusesAPrefixBehindRex) {
+  // The processor forgets the REX; the length would be another.
+  for (const int prefix :
+       {0x26, 0x2e, 0x36, 0x3e, 0x40, 0x4f, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}) {
+    const std::uint8_t bytes[16] = {0x48, static_cast<std::uint8_t>(prefix), 0xb8};
+    Instruction instruction;
+    EXPECT_FALSE(DecodeInstruction(bytes, sizeof(bytes), &instruction)) << prefix;
   }
 }
 

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "comparison.h"
+#include "core/stack/module.h"
+#include "core/stack/stack_memory.h"
 
 namespace heldby::core {
 namespace {
@@ -67,6 +69,33 @@ TEST(CaptureStack, AgreesWithLibgccWhileLibrariesComeAndGoAndThrow) {
   EXPECT_EQ(caught, loads);
 }
 
+TEST(CaptureStack, IsCutWhereItIsLedIntoAHoleOfALibrary) {
+  void* library = dlopen(HELDBY_UNWIND_PLUGIN, RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  Module module;
+  ASSERT_TRUE(
+      FindModule(reinterpret_cast<std::uintptr_t>(dlsym(library, "CallAndThrow")), &module));
+  constexpr std::uintptr_t kPage = 4096;
+  int holes = 0;
+  for (auto at = reinterpret_cast<std::uintptr_t>(module.begin);
+       at < reinterpret_cast<std::uintptr_t>(module.end); at += kPage) {
+    if (PageIsReadable(at)) continue;
+    ++holes;
+    // At the first instruction of a function: what returns is what the stack pointer points to.
+    const std::uintptr_t memory[4] = {at + kPage / 2};
+    Stack stack;
+    CaptureParked({.pc = reinterpret_cast<std::uintptr_t>(&dlopen),
+                   .sp = reinterpret_cast<std::uintptr_t>(&memory[0]),
+                   .fp = 0,
+                   .fp_known = false},
+                  &stack);
+    EXPECT_EQ(stack.depth, 2);
+    EXPECT_TRUE(stack.truncated);
+  }
+  EXPECT_GT(holes, 0) << "nothing is shown";
+  ASSERT_EQ(dlclose(library), 0);
+}
+
 TEST(CaptureStack, RulesOfALibraryWithoutABuildIdAreNotTheNextOnes) {
   void* last_place = nullptr;
   int in_the_same_place = 0;
@@ -84,6 +113,19 @@ TEST(CaptureStack, RulesOfALibraryWithoutABuildIdAreNotTheNextOnes) {
     ASSERT_EQ(dlclose(library), 0);
   }
   EXPECT_GT(in_the_same_place, 0) << "nothing was replaced: nothing is shown";
+}
+
+TEST(CaptureStack, ReadsOfALibraryWithoutABuildIdNothingBehindItsLastPage) {
+  void* library = dlopen(HELDBY_NAMELESS_EDGE, RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  void* place = dlsym(library, "CallFromFrame");
+  Module module;
+  ASSERT_TRUE(FindModule(reinterpret_cast<std::uintptr_t>(place), &module));
+  const auto table = reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr);
+  ASSERT_FALSE(PageIsReadable(table + 256)) << "nothing is shown";
+  reinterpret_cast<void (*)(void (*)())>(place)(&ExpectTheSameStack);
+  EXPECT_EQ(HashOfOther(module), Hash(module));
+  ASSERT_EQ(dlclose(library), 0);
 }
 
 }  // namespace

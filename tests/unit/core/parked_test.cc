@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -176,6 +177,38 @@ TEST(CaptureParked, AStackThatIsGoneGivesOneFrameAndSaysThatItIsCut) {
                 &stack);
   EXPECT_EQ(stack.depth, 1);
   EXPECT_TRUE(stack.truncated);
+}
+
+TEST(CaptureParked, WaitsForAForkThatIsUnderWay) {
+  // Pages to copy the tables of, so that a fork takes its time.
+  constexpr std::size_t kBytes = 64 << 20;
+  void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  int pipes[2];
+  ASSERT_EQ(pipe(pipes), 0);
+  std::atomic<bool> stop{false};
+  {
+    Waiting reader([&] {
+      char byte;
+      EXPECT_EQ(syscall(SYS_read, pipes[0], &byte, 1), 1);
+    });
+    reader.Parked();
+    std::thread forks([&] {
+      while (!stop) {
+        const pid_t child = fork();
+        if (child == 0) _exit(0);
+        waitpid(child, nullptr, 0);
+      }
+    });
+    for (int i = 0; i < 50; ++i) EXPECT_FALSE(reader.Parked().truncated) << i;
+    stop = true;
+    forks.join();
+    ASSERT_EQ(write(pipes[1], "x", 1), 1);
+  }
+  close(pipes[0]);
+  close(pipes[1]);
+  munmap(memory, kBytes);
 }
 
 TEST(CaptureParked, AThreadThatRunsAllTheWhileNeverBringsAFault) {

@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -147,6 +148,31 @@ TEST(Goroutines, AThreadIsShownWhereItWaitsWithoutKnowingOfIt) {
   EXPECT_FALSE(row.labels.contains("problem"));
 }
 
+__attribute__((noinline)) int Below(int depth, const std::function<void()>& wait) {
+  if (depth == 0) {
+    wait();
+    return 0;
+  }
+  const int below = Below(depth - 1, wait);
+  asm volatile("");
+  return below + 1;
+}
+
+TEST(Goroutines, AStackThatIsTooDeepIsCutWithoutAnotherReason) {
+  const Pipe pipe;
+  const Thread thread(
+      [&] {
+        Below(200, [&] {
+          char byte;
+          EXPECT_EQ(::read(pipe.reader(), &byte, 1), 1);
+        });
+      },
+      [&] { pipe.Wake(); });
+  const Row row = thread.Parked("read");
+  EXPECT_TRUE(row.stack.ends_with("[heldby: deeper frames cut]")) << row.stack;
+  EXPECT_FALSE(row.labels.contains("problem")) << row.labels.at("problem");
+}
+
 TEST(Goroutines, AFutexIsCalledByWhatItServes) {
   std::mutex mutex;
   std::condition_variable changed;
@@ -272,6 +298,29 @@ TEST(Goroutines, NoWaitThatCannotBeRestartedSeesEintr) {
   }
   ::close(epoll);
   ::close(listener);
+}
+
+// In a child that has become somebody else, as servers do: its own files in /proc are root's.
+int WaitsUndisturbedAsNobody() {
+  constexpr uid_t kNobody = 65534;
+  if (::getuid() == 0 && (::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) return 1;
+  ::prctl(PR_SET_DUMPABLE, 0);
+  std::atomic<int> result{1};
+  const Thread thread([&] { result = ::poll(nullptr, 0, 2000); }, nullptr);
+  ::usleep(100'000);
+  Row row;
+  for (int i = 0; i < 3; ++i) row = RowOf(thread.tid());
+  while (result == 1) ::usleep(1000);
+  if (result != 0) return 2;  // EINTR
+  return row.labels["state"] == "waiting" && row.labels.contains("problem") ? 0 : 3;
+}
+
+TEST(Goroutines, AWaitThatTheKernelKeepsToRootIsNotDisturbed) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(WaitsUndisturbedAsNobody());
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << status;
 }
 
 TEST(Goroutines, OurOwnThreadsAreNotInIt) {
