@@ -18,7 +18,7 @@ struct CgroupDirs {
   std::vector<std::string> dirs{};
 };
 
-/// `proc`: "/proc/self". Empty where there is no memory controller.
+/// `proc`: "/proc/thread-self". Empty where there is no memory controller.
 [[nodiscard]] CgroupDirs FindCgroupDirs(const std::string& proc);
 
 struct CgroupMemory {

@@ -64,8 +64,9 @@ std::int64_t ResidentStackBelow(std::uintptr_t high) {
 
 }  // namespace
 
+// By the calling thread: /proc/self is the first one, which may have ended before the others.
 ProcessAccount ReadProcess() {
-  const std::string status = SmallFile("/proc/self/status");
+  const std::string status = SmallFile("/proc/thread-self/status");
   const auto bytes = [&status](const char* key) {
     return NumberAfter(status, key).value_or(0) * 1024;
   };
@@ -96,10 +97,10 @@ double ProcessStartSeconds() {
 
 std::int64_t CountOpenDescriptors() {
   struct stat directory {};
-  if (stat("/proc/self/fd", &directory) == 0 && directory.st_size > 0) {
+  if (stat("/proc/thread-self/fd", &directory) == 0 && directory.st_size > 0) {
     return directory.st_size;
   }
-  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/self/fd"), &closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir("/proc/thread-self/fd"), &closedir);
   if (folder == nullptr) return 0;
   std::int64_t count = 0;
   while (const dirent* entry = readdir(folder.get())) count += entry->d_name[0] != '.';
@@ -108,7 +109,7 @@ std::int64_t CountOpenDescriptors() {
 
 std::int64_t ResidentStackBytes(const core::CoreApi& core) {
   std::int64_t resident =
-      NumberAfter(SmallFile("/proc/self/status"), "VmStk:").value_or(0) * 1024;
+      NumberAfter(SmallFile("/proc/thread-self/status"), "VmStk:").value_or(0) * 1024;
   const std::int32_t first = getpid();
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView thread{};

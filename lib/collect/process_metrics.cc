@@ -44,14 +44,15 @@ void MetricsCollector::AddMemory(const core::CoreApi& core, const ProcessAccount
         .Add(allocator.mapped_bytes);
   }
 
-  const CgroupDirs& dirs =
-      cgroup_dirs_.Get([] { return FindCgroupDirs("/proc/self"); }, std::chrono::minutes(1));
+  const CgroupDirs& dirs = cgroup_dirs_.Get([] { return FindCgroupDirs("/proc/thread-self"); },
+                                            std::chrono::minutes(1));
   const CgroupMemory cgroup = ReadCgroupMemory(dirs);
   if (cgroup.is_limited) {
     list->Gauge("heldby_cgroup_memory_limit_bytes",
                 "Memory limit of the control group with the least room left.")
         .Add(cgroup.limit_bytes);
-    list->Gauge("heldby_cgroup_memory_used_bytes", "What that group uses, without file pages that can go at once.")
+    list->Gauge("heldby_cgroup_memory_used_bytes",
+                "What that group uses, without file pages that can go at once.")
         .Add(cgroup.used_bytes);
   }
   list->Gauge("heldby_cgroup_memory_bytes",

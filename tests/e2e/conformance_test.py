@@ -26,6 +26,7 @@ HTML = "text/html; charset=utf-8"
 BYTES = "application/octet-stream"
 CPU = (["samples/count", "cpu/nanoseconds"], "cpu/nanoseconds")
 
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 BAD_SECONDS = 'invalid value for "seconds" - must be a positive integer'
 NO_DELTA = '"seconds" parameter is not supported for this profile type'
 BOTH = "seconds and debug params are incompatible"
@@ -69,6 +70,10 @@ ANSWERS = [
     Answer("GET", "/debug/connections?format=json", 200, "application/json"),
     Answer("GET", "/debug/tasks", 200, TEXT),
     Answer("GET", "/healthz", 200, TEXT, "ok"),
+    Answer("GET", "/metrics", 200, METRICS, "/^# HELP heldby_heap_live_bytes /", {"Content-Encoding": None}),
+    Answer("GET", "/metrics?seconds=1&debug=x", 200, METRICS, "/^# HELP/"),
+    error("/metrics", 405, "Method Not Allowed", "POST", Allow="GET, HEAD"),
+    error("/metrics/", 404, "404 page not found"),
     Answer("GET", ROOT + "cmdline", 200, TEXT, "/^[^\n]*download_server\0--file=[^\n]*[^\0\n]$/"),
     Answer("GET", ROOT + "symbol", 200, TEXT, "num_symbols: 1"),
     Answer("GET", ROOT + "symbol?0x1", 200, TEXT, "num_symbols: 1"),

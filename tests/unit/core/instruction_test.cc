@@ -137,7 +137,9 @@ TEST(DecodeInstruction, ReadsNothingOfThePageBehind) {
     constexpr std::uint8_t kBegins[] = {0x0f, 0x48, 0x62, 0x66, 0x81, 0xc4, 0xc5, 0xf7};
     if (size > 0 && i % 2 == 0) bytes[0] = kBegins[random() % sizeof(kBegins)];
     Instruction instruction;
-    if (DecodeInstruction(bytes, size, &instruction)) ASSERT_LE(instruction.length, size);
+    if (DecodeInstruction(bytes, size, &instruction)) {
+      ASSERT_LE(instruction.length, size);
+    }
   }
   munmap(pages, 2 * kPage);
 }
