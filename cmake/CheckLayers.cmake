@@ -61,7 +61,8 @@ if(edges LESS 20)
 endif()
 
 # Public headers: the standard library and each other, nothing else. Boost and sockets may come
-# through heldby/asio.h, which no other of them includes; Abseil through heldby/absl.h.
+# through heldby/asio.h, which no other of them includes; Abseil through heldby/absl.h,
+# prometheus-cpp through heldby/prometheus.h.
 file(GLOB_RECURSE public RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/include/heldby/*.h)
 foreach(file IN LISTS public)
   set(allowed "<[a-z_]+>|\"heldby/[a-z_]+\\.h\"")
@@ -70,6 +71,9 @@ foreach(file IN LISTS public)
   endif()
   if(file MATCHES "heldby/absl\\.h")
     set(allowed "${allowed}|\"absl/[a-z_/]+\\.h\"")
+  endif()
+  if(file MATCHES "heldby/prometheus\\.h")
+    set(allowed "${allowed}|<prometheus/[a-z_/]+\\.h>")
   endif()
   file(STRINGS ${SOURCE_DIR}/${file} lines REGEX "^#include ")
   foreach(line IN LISTS lines)
