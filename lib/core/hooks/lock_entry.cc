@@ -8,11 +8,13 @@
 //           constructors, inside other allocators and the dynamic linker, after thread
 //           teardown, across fork.
 #undef _FORTIFY_SOURCE
+#include <linux/futex.h>
 #include <pthread.h>
 
 #include "core/hooks/lock_calls.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/placement.h"
+#include "core/registry/registry.h"
 
 // What libc itself calls them. Allocators lock before there is a constructor of ours, and
 // dlsym() may allocate: until then these are called, without asking anybody for their address.
@@ -78,10 +80,37 @@ COLD int WaitToWrite(pthread_rwlock_t* lock, CallSite site) {
   return Waiting(WaitKind::kWriteLock, lock, site, [=] { return real_wrlock(lock); });
 }
 
+// glibc's trylock of a robust mutex that is not recoverable any more says so, and leaves it
+// locked: whoever comes next waits for ever. So these are not tried; their word is looked at.
+// Both as programs have them compiled in, so neither can change.
+bool IsRobust(const pthread_mutex_t* mutex) {
+  constexpr int kRobust = 16;
+  return (mutex->__data.__kind & kRobust) != 0;
+}
+
+// A thread that lives and is not this one; or this one, if it will wait for itself.
+bool IsWaitAhead(const pthread_mutex_t* mutex) {
+  constexpr int kTypeMask = 3;
+  const auto word =
+      static_cast<std::uint32_t>(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED));
+  const std::uint32_t owner = word & FUTEX_TID_MASK;
+  if (owner == 0 || (word & FUTEX_OWNER_DIED) != 0) return false;
+  if ((mutex->__data.__kind & kTypeMask) == PTHREAD_MUTEX_NORMAL) return true;
+  registry.threads.ListSelf();
+  return owner != static_cast<std::uint32_t>(thread_slot.tid);
+}
+
+COLD int LockRobust(pthread_mutex_t* mutex, CallSite site) {
+  return IsWaitAhead(mutex) ? WaitForMutex(mutex, site) : real_lock(mutex);
+}
+
 // Not inlined: the entries jump here, and have no frame of their own to keep for the other
 // case.
 #define JUMPED_TO __attribute__((noinline))
 JUMPED_TO int LockRecorded(pthread_mutex_t* mutex) {
+  if (IsRobust(mutex)) [[unlikely]] {
+    return LockRobust(mutex, HELDBY_CALL_SITE);
+  }
   const int tried = real_trylock(mutex);
   return tried != EBUSY ? tried : WaitForMutex(mutex, HELDBY_CALL_SITE);
 }
@@ -116,6 +145,19 @@ __attribute__((always_inline)) inline int LockUntil(WaitKind kind, void* lock, c
   }
   const int tried = tries();
   return tried != EBUSY ? tried : Waiting(kind, lock, site, call);
+}
+
+template <typename Call>
+__attribute__((always_inline)) inline int LockMutexUntil(clockid_t clock,
+                                                         const timespec* deadline,
+                                                         CallSite site, pthread_mutex_t* mutex,
+                                                         const Call& call) {
+  if (Recorded() && IsRobust(mutex)) {
+    return IsWaitAhead(mutex) ? Waiting(WaitKind::kMutex, mutex, site, call) : call();
+  }
+  return LockUntil(
+      WaitKind::kMutex, mutex, clock, deadline, site, [=] { return real_trylock(mutex); },
+      call);
 }
 
 void DecideRecording() {
@@ -184,18 +226,15 @@ HELDBY_HOOK int pthread_rwlock_unlock(pthread_rwlock_t* lock) __THROWNL {
 
 HELDBY_HOOK int pthread_mutex_timedlock(pthread_mutex_t* __restrict mutex,
                                         const timespec* __restrict deadline) __THROWNL {
-  return LockUntil(
-      WaitKind::kMutex, mutex, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
-      [=] { return real_trylock(mutex); },
-      [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
+  return LockMutexUntil(CLOCK_REALTIME, deadline, HELDBY_CALL_SITE, mutex,
+                        [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
 }
 
 HELDBY_HOOK int pthread_mutex_clocklock(pthread_mutex_t* __restrict mutex, clockid_t clock,
                                         const timespec* __restrict deadline) __THROWNL {
-  return LockUntil(
-      WaitKind::kMutex, mutex, clock, deadline, HELDBY_CALL_SITE,
-      [=] { return real_trylock(mutex); },
-      [=] { return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline); });
+  return LockMutexUntil(clock, deadline, HELDBY_CALL_SITE, mutex, [=] {
+    return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline);
+  });
 }
 
 HELDBY_HOOK int pthread_rwlock_timedrdlock(pthread_rwlock_t* __restrict lock,
