@@ -55,7 +55,7 @@ void CpuTimers::End() {
   const KeepErrno keep;
   run_.store(0, std::memory_order_seq_cst);
   for (Entry& entry : entries_) {
-    if (entry.tid.load(kRelaxed) != 0) Give(&entry);
+    if (entry.tid.load(kRelaxed) != 0 || entry.timer.load(kRelaxed) != 0) Give(&entry);
   }
 }
 
@@ -98,16 +98,29 @@ void CpuTimers::Make(Entry* entry, std::int32_t tid) {
   std::int32_t id = 0;
   if (run == 0 || !CreateTimer(tid, signal_.load(kRelaxed), run, &id)) {
     if (run != 0) unwatched_.fetch_add(1, kRelaxed);
-    entry->tid.store(0, std::memory_order_release);
+    entry->tid.compare_exchange_strong(tid, 0, std::memory_order_acq_rel);
     return;
   }
   const std::uint64_t period_ns = period_ns_.load(kRelaxed);
   const itimerspec times = {.it_interval = ToTimespec(period_ns),
                             .it_value = ToTimespec(1 + NextRandom(thread_slot) % period_ns)};
   syscall(SYS_timer_settime, id, 0, &times, nullptr);
-  entry->timer.store(id + 1, std::memory_order_seq_cst);
-  // End() may have passed this place before the timer was in it.
-  if (run_.load(std::memory_order_seq_cst) != run) Give(entry);
+  if (!Place(entry, tid, id + 1, run)) syscall(SYS_timer_delete, id);
+}
+
+// False: it is to be deleted. End() may have passed this place before the timer was in it, and
+// the next profile may have given the place to another thread since; or Sweep() took it for one
+// that an earlier thread of this number had left.
+bool CpuTimers::Place(Entry* entry, std::int32_t tid, std::int32_t timer, std::uint32_t run) {
+  std::int32_t none = 0;
+  if (!entry->timer.compare_exchange_strong(none, timer, std::memory_order_seq_cst))
+    return false;
+  if (run_.load(std::memory_order_seq_cst) == run && entry->tid.load(kRelaxed) == tid)
+    return true;
+  // Not in its place any more: whoever took it out deletes it.
+  if (!entry->timer.compare_exchange_strong(timer, 0, std::memory_order_acq_rel)) return true;
+  entry->tid.compare_exchange_strong(tid, 0, std::memory_order_acq_rel);
+  return false;
 }
 
 void CpuTimers::Watch(std::int32_t tid) {
@@ -135,7 +148,7 @@ void CpuTimers::Sweep() {
   const KeepErrno keep;
   for (Entry& entry : entries_) {
     const std::int32_t tid = entry.tid.load(kRelaxed);
-    if (tid != 0 && entry.timer.load(kRelaxed) != 0 && !IsAlive(tid)) Give(&entry);
+    if (entry.timer.load(kRelaxed) != 0 && (tid == 0 || !IsAlive(tid))) Give(&entry);
   }
 }
 

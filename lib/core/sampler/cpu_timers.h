@@ -56,6 +56,7 @@ class CpuTimers {
 
   Entry* Find(std::int32_t tid);
   void Make(Entry* entry, std::int32_t tid);
+  bool Place(Entry* entry, std::int32_t tid, std::int32_t timer, std::uint32_t run);
   static void Give(Entry* entry);
 
   Entry entries_[kCapacity] = {};
