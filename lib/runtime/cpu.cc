@@ -47,10 +47,12 @@ Status WhyNot(core::CpuStart result) {
 class Running {
  public:
   explicit Running(const core::CpuApi& cpu) : cpu_(cpu) {}
-  ~Running() { Stop(); }
-  void Stop() {
-    if (!stopped_) cpu_.stop();
+  ~Running() {
+    if (!stopped_) cpu_.stop([](void*, const core::CpuSample&) {}, nullptr);
+  }
+  void Stop(collect::CpuCollector* collector) {
     stopped_ = true;
+    collector->Stop();
   }
 
  private:
@@ -97,8 +99,7 @@ Result<Profile> ProfileCpu(const CpuOptions& options) {
     if (Status failed = WhyNot(core->cpu->start(period_ns)); !failed.ok()) return failed;
     Running running(*core->cpu);
     CollectUntil(began_by_clock + options.duration, options, &collector);
-    running.Stop();
-    collector.Drain();
+    running.Stop(&collector);
     Profile profile = collector.Finish(
         options.labels, std::chrono::nanoseconds(began.time_since_epoch()).count(),
         std::chrono::nanoseconds(Clock::now() - began_by_clock).count());
