@@ -105,7 +105,8 @@ void CpuTimers::Make(Entry* entry, std::int32_t tid) {
   const std::uint32_t run = run_.load(std::memory_order_acquire);
   std::int32_t id = 0;
   if (run == 0 || !CreateTimer(tid, signal_.load(kRelaxed), run, &id)) {
-    if (run != 0) unwatched_.fetch_add(1, kRelaxed);
+    // EINVAL: the thread has ended since it was seen.
+    if (run != 0 && errno != EINVAL) unwatched_.fetch_add(1, kRelaxed);
     entry->tid.compare_exchange_strong(tid, 0, std::memory_order_acq_rel);
     return;
   }

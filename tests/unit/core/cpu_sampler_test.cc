@@ -146,6 +146,17 @@ TEST_F(CpuSamplerTest, ThePlaceOfAThreadThatEndedIsGivenUp) {
   EXPECT_EQ(cpu_sampler.timers().unwatched_total(), 0u);
 }
 
+// A thread that was listed a moment ago and is gone is no limit that was reached.
+TEST_F(CpuSamplerTest, AThreadThatIsGoneIsNotCountedAsOneWithoutATimer) {
+  std::int32_t tid = 0;
+  std::thread worker([&tid] { tid = Tid(); });
+  worker.join();
+  for (int i = 0; i < 1000 && syscall(SYS_tgkill, getpid(), tid, 0) == 0; ++i) usleep(1000);
+  cpu_sampler.timers().Watch(tid);
+  EXPECT_FALSE(cpu_sampler.timers().Knows(tid));
+  EXPECT_EQ(cpu_sampler.timers().unwatched_total(), 0u);
+}
+
 TEST_F(CpuSamplerTest, WhatNobodyDrainsIsDroppedAndCounted) {
   Stop();
   const std::uint64_t before = cpu_sampler.dropped_samples_total();
