@@ -32,10 +32,13 @@ bool CpuCollector::IsLeftOut(std::int32_t tid) {
 void CpuCollector::FindThreads() {
   core_.cpu->sweep();
   ++looks_;
+  constexpr int kDrainedEvery = 100;
+  int found = 0;
   const auto self = static_cast<std::int32_t>(::syscall(SYS_gettid));
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
     if (tid == self || core_.cpu->knows_thread(tid) || IsOwnThread(core_, tid, &view)) continue;
+    if (++found % kDrainedEvery == 0) Drain();  // those found are being sampled already
     if (IsLeftOut(tid)) continue;
     core_.cpu->watch_thread(tid);
   }

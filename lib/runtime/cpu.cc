@@ -70,12 +70,17 @@ Clock::duration LookEvery(int hz) {
 void CollectUntil(Clock::time_point end, const CpuOptions& options,
                   collect::CpuCollector* collector) {
   constexpr std::chrono::milliseconds kFindThreadsEvery(100);
+  // Thousands of threads take tens of milliseconds to look through.
+  constexpr std::chrono::seconds kFindThreadsAtLeast(1);
+  constexpr int kShareOfAProcessor = 20;  // one in twenty
   auto find_threads = Clock::now();
   for (auto now = Clock::now(); now < end; now = Clock::now()) {
     if (options.cancelled && options.cancelled()) return;
     if (now >= find_threads) {
       collector->FindThreads();
-      find_threads = now + kFindThreadsEvery;
+      const auto cost = Clock::now() - now;
+      find_threads = now + std::clamp<Clock::duration>(cost * kShareOfAProcessor,
+                                                       kFindThreadsEvery, kFindThreadsAtLeast);
     }
     collector->Drain();
     std::this_thread::sleep_until(std::min(now + LookEvery(options.hz), end));
