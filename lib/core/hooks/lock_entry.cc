@@ -160,9 +160,18 @@ __attribute__((always_inline)) inline int LockMutexUntil(clockid_t clock,
       call);
 }
 
+// Again if another thread has set the other rate meanwhile: the last to come must not store
+// what was true before.
 void DecideRecording() {
-  waits_recorded.store(contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0,
-                       kRelaxed);
+  const auto is_on = [] {
+    return contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0;
+  };
+  bool decided = false;
+  do {
+    decided = is_on();
+    waits_recorded.store(decided, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  } while (decided != is_on());
 }
 
 }  // namespace
