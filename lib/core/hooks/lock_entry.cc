@@ -70,7 +70,21 @@ constinit Direct<pthread_rwlock_t> real_rwunlock{&heldby_libc_rwunlock};
 
 #define COLD __attribute__((noinline, cold))
 
+constexpr int kTypeMask = 3;  // of a mutex's kind
+
+std::int32_t OwnTid() {
+  registry.threads.ListSelf();
+  return thread_slot.tid;
+}
+
+// EDEADLK is no wait, and once it has begun as one it is counted.
+bool IsRefusedToItsOwner(const pthread_mutex_t* mutex) {
+  return (mutex->__data.__kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK &&
+         __atomic_load_n(&mutex->__data.__owner, __ATOMIC_RELAXED) == OwnTid();
+}
+
 COLD int WaitForMutex(pthread_mutex_t* mutex, CallSite site) {
+  if (IsRefusedToItsOwner(mutex)) return real_lock(mutex);
   return Waiting(WaitKind::kMutex, mutex, site, [=] { return real_lock(mutex); });
 }
 COLD int WaitToRead(pthread_rwlock_t* lock, CallSite site) {
@@ -90,14 +104,12 @@ bool IsRobust(const pthread_mutex_t* mutex) {
 
 // A thread that lives and is not this one; or this one, if it will wait for itself.
 bool IsWaitAhead(const pthread_mutex_t* mutex) {
-  constexpr int kTypeMask = 3;
   const auto word =
       static_cast<std::uint32_t>(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED));
   const std::uint32_t owner = word & FUTEX_TID_MASK;
   if (owner == 0 || (word & FUTEX_OWNER_DIED) != 0) return false;
   if ((mutex->__data.__kind & kTypeMask) == PTHREAD_MUTEX_NORMAL) return true;
-  registry.threads.ListSelf();
-  return owner != static_cast<std::uint32_t>(thread_slot.tid);
+  return owner != static_cast<std::uint32_t>(OwnTid());
 }
 
 COLD int LockRobust(pthread_mutex_t* mutex, CallSite site) {
@@ -155,6 +167,7 @@ __attribute__((always_inline)) inline int LockMutexUntil(clockid_t clock,
   if (Recorded() && IsRobust(mutex)) {
     return IsWaitAhead(mutex) ? Waiting(WaitKind::kMutex, mutex, site, call) : call();
   }
+  if (Recorded() && IsRefusedToItsOwner(mutex)) return call();
   return LockUntil(
       WaitKind::kMutex, mutex, clock, deadline, site, [=] { return real_trylock(mutex); },
       call);
