@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "collect/holder_index.h"
@@ -16,6 +19,22 @@
 #include "profile/builder.h"
 
 namespace heldby::collect {
+namespace {
+
+// Each of them, or 50 ms: on a busy machine a thread may be kept waiting for a processor
+// longer.
+void WaitUntilTheyRan(const std::vector<std::pair<std::int32_t, std::string>>& threads) {
+  constexpr int kSteps = 10;
+  constexpr std::chrono::milliseconds kStep(5);
+  const auto has_run = [](const auto& thread) {
+    return ProcTask(thread.first).TimeRun() != thread.second;
+  };
+  for (int i = 0; i < kSteps && !std::ranges::all_of(threads, has_run); ++i) {
+    std::this_thread::sleep_for(kStep);
+  }
+}
+
+}  // namespace
 
 // A file of the kernel's for each thread, so those that do are looked at again now and then
 // only.
@@ -34,13 +53,23 @@ void CpuCollector::FindThreads() {
   ++looks_;
   constexpr int kDrainedEvery = 100;
   int found = 0;
+  std::vector<std::pair<std::int32_t, std::string>> running;
   const auto self = static_cast<std::int32_t>(::syscall(SYS_gettid));
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
     if (tid == self || core_.cpu->knows_thread(tid) || IsOwnThread(core_, tid, &view)) continue;
     if (++found % kDrainedEvery == 0) Drain();  // those found are being sampled already
     if (IsLeftOut(tid)) continue;
-    core_.cpu->watch_thread(tid);
+    if (ProcTask(tid).Read().state == 'R') {
+      running.emplace_back(tid, ProcTask(tid).TimeRun());
+    } else {
+      core_.cpu->watch_thread(tid);
+    }
+  }
+  // One that was woken from sigwait() and has not run since has its mask only when it does.
+  WaitUntilTheyRan(running);
+  for (const auto& [tid, time_run] : running) {
+    if (!IsLeftOut(tid)) core_.cpu->watch_thread(tid);
   }
 }
 

@@ -18,7 +18,7 @@ void Work(int turns) {
 
 int TakeSignals(const sigset_t& all) {
   for (;;) {
-    const timespec soon{0, 2'000'000};
+    const timespec soon{0, 20'000'000};
     if (const int taken = sigtimedwait(&all, nullptr, &soon); taken > 0) return taken;
     Work(300'000);
   }
