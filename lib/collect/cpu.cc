@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "collect/holder_index.h"
@@ -16,23 +19,82 @@
 #include "profile/builder.h"
 
 namespace heldby::collect {
+namespace {
+
+// Each of them, or 50 ms: on a busy machine a thread may be kept waiting for a processor
+// longer.
+void WaitUntilTheyRan(const std::vector<std::pair<std::int32_t, std::string>>& threads) {
+  constexpr int kSteps = 10;
+  constexpr std::chrono::milliseconds kStep(5);
+  const auto has_run = [](const auto& thread) {
+    return ProcTask(thread.first).TimeRun() != thread.second;
+  };
+  for (int i = 0; i < kSteps && !std::ranges::all_of(threads, has_run); ++i) {
+    std::this_thread::sleep_for(kStep);
+  }
+}
+
+}  // namespace
+
+// A file of the kernel's for each thread, so those that do are looked at again now and then
+// only.
+bool CpuCollector::IsLeftOut(std::int32_t tid) {
+  constexpr int kLooksBetween = 20;
+  const bool is_known = blocking_.contains(tid);
+  if (is_known && looks_ % kLooksBetween != 0) return true;
+  const bool blocks = ProcTask(tid).Blocks(core_.cpu->signal());
+  if (blocks) blocking_.insert(tid);
+  if (!blocks && is_known) blocking_.erase(tid);
+  return blocks;
+}
 
 void CpuCollector::FindThreads() {
   core_.cpu->sweep();
+  ++looks_;
+  constexpr int kDrainedEvery = 100;
+  int found = 0;
+  std::vector<std::pair<std::int32_t, std::string>> running;
   const auto self = static_cast<std::int32_t>(::syscall(SYS_gettid));
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView view{};
     if (tid == self || core_.cpu->knows_thread(tid) || IsOwnThread(core_, tid, &view)) continue;
-    core_.cpu->watch_thread(tid);
+    if (++found % kDrainedEvery == 0) Drain();  // those found are being sampled already
+    if (IsLeftOut(tid)) continue;
+    if (ProcTask(tid).Read().state == 'R') {
+      running.emplace_back(tid, ProcTask(tid).TimeRun());
+    } else {
+      core_.cpu->watch_thread(tid);
+    }
+  }
+  // One that was woken from sigwait() and has not run since has its mask only when it does.
+  WaitUntilTheyRan(running);
+  for (const auto& [tid, time_run] : running) {
+    if (!IsLeftOut(tid)) core_.cpu->watch_thread(tid);
   }
 }
 
+// The core's frames are between this and whoever catches: it must come to the end of its work.
+void CpuCollector::Take(void* collector, const core::CpuSample& sample) {
+  auto* self = static_cast<CpuCollector*>(collector);
+  try {
+    self->Add(sample);
+  } catch (...) {
+    self->failed_ = std::current_exception();
+  }
+}
+
+void CpuCollector::RethrowFailure() const {
+  if (failed_ != nullptr) std::rethrow_exception(failed_);
+}
+
 void CpuCollector::Drain() {
-  core_.cpu->drain(
-      [](void* self, const core::CpuSample& sample) {
-        static_cast<CpuCollector*>(self)->Add(sample);
-      },
-      this);
+  core_.cpu->drain(&CpuCollector::Take, this);
+  RethrowFailure();
+}
+
+void CpuCollector::Stop() {
+  core_.cpu->stop(&CpuCollector::Take, this);
+  RethrowFailure();
 }
 
 void CpuCollector::Add(const core::CpuSample& sample) {
@@ -89,6 +151,11 @@ Profile CpuCollector::Finish(const HolderLabels& labels, std::int64_t began_ns,
   if (const auto n = now.unwatched_cpu_threads_total - before_.unwatched_cpu_threads_total) {
     header.comments.push_back(
         absl::StrCat("heldby: ", n, " times no timer for a thread: RLIMIT_SIGPENDING"));
+  }
+  if (!blocking_.empty()) {
+    header.comments.push_back(absl::StrCat("heldby: ", blocking_.size(),
+                                           " threads are not in it: they block signal ",
+                                           core_.cpu->signal()));
   }
   return std::move(builder).Build();
 }

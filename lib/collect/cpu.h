@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "core/core.h"
 #include "heldby/cpu.h"
 #include "heldby/profile.h"
@@ -18,13 +20,15 @@ namespace heldby::collect {
 
 class CpuCollector {
  public:
-  /// Between core.cpu->start() and stop(), which are the caller's.
+  /// Between core.cpu->start(), which is the caller's, and Stop().
   CpuCollector(const core::CoreApi& core, std::uint64_t period_ns)
       : core_(core), period_ns_(period_ns) {}
 
   /// Timers for threads that were not seen being born; none for ours and for the calling one.
   void FindThreads();
   void Drain();
+  /// core.cpu->stop(), with what is left.
+  void Stop();
 
   /// `began_ns` of the epoch.
   [[nodiscard]] Profile Finish(const HolderLabels& labels, std::int64_t began_ns,
@@ -48,11 +52,18 @@ class CpuCollector {
     }
   };
 
+  static void Take(void* self, const core::CpuSample& sample);
   void Add(const core::CpuSample& sample);
+  void RethrowFailure() const;
+  bool IsLeftOut(std::int32_t tid);
 
   const core::CoreApi& core_;
   const std::uint64_t period_ns_;
   absl::flat_hash_map<Key, std::int64_t> weights_;
+  absl::flat_hash_set<std::int32_t>
+      blocking_;  // threads that blocked the signal when last seen
+  int looks_ = 0;
+  std::exception_ptr failed_ = nullptr;  // no memory for a sample
   const core::Counters before_ = core_.read_counters();
 };
 

@@ -161,7 +161,13 @@ std::string ProcTask::TimeRun() const {
   return text.substr(0, text.find(' '));
 }
 
+// A thread in sigwait(): the kernel does not show what it waits for as blocked, but hands it
+// over all the same. In between it may have been neither, so its mask is read on both sides.
 bool ProcTask::Blocks(int signal) const {
+  return HasBlocked(signal) || Where().call == SYS_rt_sigtimedwait || HasBlocked(signal);
+}
+
+bool ProcTask::HasBlocked(int signal) const {
   const std::string text = File("status");
   for (const char* field : {"SigBlk:\t", "SigIgn:\t"}) {
     const auto at = text.find(field);

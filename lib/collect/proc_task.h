@@ -38,11 +38,13 @@ class ProcTask {
   [[nodiscard]] Stat Read() const;
   /// Grows whenever it has run on a processor; empty: this kernel does not count it.
   [[nodiscard]] std::string TimeRun() const;
+  /// Blocks or ignores it, or takes signals by sigwait(): it must not be sent one.
   [[nodiscard]] bool Blocks(int signal) const;
   [[nodiscard]] bool IsGone() const { return Read().state == 0; }
 
  private:
   [[nodiscard]] std::string File(const char* name) const;
+  [[nodiscard]] bool HasBlocked(int signal) const;
 
   std::int32_t tid_;
 };

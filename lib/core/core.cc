@@ -120,7 +120,9 @@ constexpr CoreApi kApi = {
 
 constexpr CpuApi cpu_api = {
     .start = [](std::uint64_t period_ns) { return cpu_sampler.Start(period_ns); },
-    .stop = [] { cpu_sampler.Stop(); },
+    .stop = [](void (*visit)(void*, const CpuSample&),
+               void* context) { cpu_sampler.Stop(visit, context); },
+    .signal = [] { return cpu_sampler.timers().signal(); },
     .knows_thread = [](std::int32_t tid) { return cpu_sampler.timers().Knows(tid); },
     .watch_thread = [](std::int32_t tid) { cpu_sampler.timers().Watch(tid); },
     .sweep = [] { cpu_sampler.timers().Sweep(); },

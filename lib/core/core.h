@@ -209,7 +209,10 @@ struct ThreadApi {
 /// Not signal-safe.
 struct CpuApi {
   CpuStart (*start)(std::uint64_t period_ns);
-  void (*stop)();
+  /// The last samples are handed over as drain() does.
+  void (*stop)(void (*visit)(void* context, const CpuSample& sample), void* context);
+  /// Between start and stop: the signal. A thread that blocks it must not be watched.
+  int (*signal)();
   /// A thread that has a timer.
   bool (*knows_thread)(std::int32_t tid);
   void (*watch_thread)(std::int32_t tid);

@@ -47,10 +47,12 @@ Status WhyNot(core::CpuStart result) {
 class Running {
  public:
   explicit Running(const core::CpuApi& cpu) : cpu_(cpu) {}
-  ~Running() { Stop(); }
-  void Stop() {
-    if (!stopped_) cpu_.stop();
+  ~Running() {
+    if (!stopped_) cpu_.stop([](void*, const core::CpuSample&) {}, nullptr);
+  }
+  void Stop(collect::CpuCollector* collector) {
     stopped_ = true;
+    collector->Stop();
   }
 
  private:
@@ -68,12 +70,17 @@ Clock::duration LookEvery(int hz) {
 void CollectUntil(Clock::time_point end, const CpuOptions& options,
                   collect::CpuCollector* collector) {
   constexpr std::chrono::milliseconds kFindThreadsEvery(100);
+  // Thousands of threads take tens of milliseconds to look through.
+  constexpr std::chrono::seconds kFindThreadsAtLeast(1);
+  constexpr int kShareOfAProcessor = 20;  // one in twenty
   auto find_threads = Clock::now();
   for (auto now = Clock::now(); now < end; now = Clock::now()) {
     if (options.cancelled && options.cancelled()) return;
     if (now >= find_threads) {
       collector->FindThreads();
-      find_threads = now + kFindThreadsEvery;
+      const auto cost = Clock::now() - now;
+      find_threads = now + std::clamp<Clock::duration>(cost * kShareOfAProcessor,
+                                                       kFindThreadsEvery, kFindThreadsAtLeast);
     }
     collector->Drain();
     std::this_thread::sleep_until(std::min(now + LookEvery(options.hz), end));
@@ -97,8 +104,7 @@ Result<Profile> ProfileCpu(const CpuOptions& options) {
     if (Status failed = WhyNot(core->cpu->start(period_ns)); !failed.ok()) return failed;
     Running running(*core->cpu);
     CollectUntil(began_by_clock + options.duration, options, &collector);
-    running.Stop();
-    collector.Drain();
+    running.Stop(&collector);
     Profile profile = collector.Finish(
         options.labels, std::chrono::nanoseconds(began.time_since_epoch()).count(),
         std::chrono::nanoseconds(Clock::now() - began_by_clock).count());

@@ -25,6 +25,7 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 BYTES = "application/octet-stream"
 CPU = (["samples/count", "cpu/nanoseconds"], "cpu/nanoseconds")
+WALL = (["samples/count", "time/nanoseconds"], "wallclock/nanoseconds")
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 BAD_SECONDS = 'invalid value for "seconds" - must be a positive integer'
@@ -124,6 +125,40 @@ ANSWERS += [
     text(ROOT + "mutex?debug=1", r"/^--- mutex:\ncycles/second=\d+\nsampling period=\d+\n/"),
 ]
 
+# What takes its time, with numbers that are none; Go's own defaults where Go has them.
+for value in ("0", "-1", "1001", "x", "1e3", "99.5", "99999999999999999999"):
+    ANSWERS.append(error(f"{ROOT}profile?seconds=1&hz={value}", 400, f'hz is "{value}"; accepted: 1 to 1000'))
+ANSWERS.append(error(f"{ROOT}profile?seconds=1&labels=colour", 400,
+                     'labels has "colour"; accepted: connection, task, state, age, or all'))
+ANSWERS += [download(f"{ROOT}profile?seconds=1&hz={value}", "profile") for value in ("1", "1000", "")]
+for value in ("0", "-1", "x", "1.5", "99999999999999999999"):
+    ANSWERS.append(error(f"/debug/fgprof?seconds={value}", 400, f'seconds is "{value}"; accepted: a positive integer'))
+ANSWERS += [error("/debug/fgprof?seconds=1&format=svg", 400, 'format is "svg"; accepted: pprof or folded'),
+            download("/debug/fgprof?seconds=1", "fgprof"), download("/debug/fgprof?seconds=1&format=pprof", "fgprof"),
+            text("/debug/fgprof?seconds=1&format=folded", r"/^[^\n]+ \d+\n/")]
+ANSWERS += [download(f"{ROOT}trace?seconds={value}", "trace") for value in ("0.1", "1e-9", "x", "0", "-1", "nan", "")]
+for target in ("/debug/fgprof", ROOT + "profile", ROOT + "trace"):
+    ANSWERS += [error(target, 405, "Method Not Allowed", method, Allow="GET, HEAD") for method in ("POST", "PUT", "DELETE")]
+    ANSWERS.append(error(target + "?seconds=%zz", 400,
+                         'invalid percent-encoding in the value of query parameter "seconds"'))
+
+# Rates are set by POST, and only where there is one.
+for name, parameter, most, meaning in (
+        ("block", "rate", 3_600_000_000_000, "nanoseconds from 0 (off) and 1 (every wait)"),
+        ("mutex", "fraction", 10_000, "one contention in N, from 0 (off) and 1 (all)")):
+    for value in ("", "x", "-1", "1.5", str(most + 1), "99999999999999999999"):
+        ANSWERS.append(error(f"{ROOT}{name}?{parameter}={value}", 400,
+                             f'"{parameter}" is "{value}"; accepted: a whole number, {meaning}, to {most}', "POST"))
+    ANSWERS += [error(f"{ROOT}{name}{query}", 400, f'/^"{parameter}" is ""; accepted/', "POST") for query in ("", "?seconds=1")]
+    # Each answer tells what the one before set; off again at the end.
+    before = 0
+    for value in (1, most, 0):
+        ANSWERS.append(Answer("POST", f"{ROOT}{name}?{parameter}={value}", 200, TEXT, f"before: {before}\nnow: {value}"))
+        before = value
+    ANSWERS += [error(f"{ROOT}{name}?{parameter}=1", 405, "Method Not Allowed", "PUT", Allow="GET, HEAD, POST"),
+                error(f"{ROOT}delta_{name}?{parameter}=1", 405, "Method Not Allowed", "POST", Allow="GET, HEAD")]
+ANSWERS.append(error(f"{ROOT}heap?rate=1", 405, "Method Not Allowed", "POST", Allow="GET, HEAD"))
+
 
 class Bytes:
     """A profile to be had, and what it is."""
@@ -142,7 +177,8 @@ PROFILES += [Bytes(f"{ROOT}heap?frames=all&gc=1", TYPES["heap"])]
 PROFILES += [Bytes(f"{ROOT}{name}?seconds=1", TYPES[name], seconds=1) for name in NAMED]
 PROFILES += [Bytes(f"{ROOT}{name}?seconds=1&seconds=20", TYPES[name], seconds=1) for name in ("heap", "mutex")]
 PROFILES += [Bytes(ROOT + name, TYPES[name.removeprefix("delta_")], is_interval=True) for name in SINCE_LAST]
-PROFILES += [Bytes(f"{ROOT}profile?seconds={query}", CPU, seconds=1) for query in ("1", "1&seconds=20", "1&debug=1", "1&hz=50")]
+PROFILES += [Bytes(f"{ROOT}profile?seconds={query}", CPU, seconds=1) for query in ("1", "1&seconds=20", "1&debug=1", "1&hz=50", "1&hz=1000", "1&labels=all")]
+PROFILES += [Bytes(f"/debug/fgprof?seconds={query}", WALL, seconds=1) for query in ("1", "1&seconds=20", "1&debug=1")]
 
 def ask(base, method, target, body=None, seconds=60):
     """(status, headers, body), of a connection of its own."""

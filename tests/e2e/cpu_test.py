@@ -165,6 +165,19 @@ def test_where_signals_are_forbidden_the_cpu_profile_is_empty_and_says_why(lab):
     split.end()
 
 
+def test_threads_that_take_signals_by_sigwait_are_sent_none_and_the_profile_says_who_is_left_out(lab):
+    service = lab.start([lab.compile("takes_signals.cc", "takes_signals", "-O2")],
+                        env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0"))
+    service.wait_for("ready")
+    address = lab.served_address(service.pid)
+    saved = save(lab, f"{address}/debug/pprof/profile?seconds=3&hz=200", "blocked")
+    text = lab.pprof("-raw", saved)
+    check(re.search(r"heldby: 2 threads are not in it: they block signal \d+", text), text)
+    service.popen.terminate()
+    done = service.wait()
+    check(done.status == 0 and "took signal 15" in done.out, f"{done.status}: {done.out}")
+
+
 def test_the_wall_clock_profile_has_every_thread_all_the_time(lab):
     split = Split(lab, program(lab), "20", "20")
     saved = save(lab, f"{split.debug}/debug/fgprof?seconds=3", "wall")

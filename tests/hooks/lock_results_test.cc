@@ -72,7 +72,30 @@ Results RobustWhoseOwnerDied(const LockCalls& calls) {
   OnAnotherThread([&] { results.push_back(calls.lock(&mutex)); });
   results.push_back(calls.lock(&mutex));
   results.push_back(calls.unlock(&mutex));  // not made consistent
-  results.push_back(calls.lock(&mutex));
+  // Not recoverable: told to everybody, as often as they ask, and at once.
+  const timespec soon = In(CLOCK_REALTIME, kShort);
+  for (int i = 0; i < 2; ++i) {
+    results.push_back(calls.lock(&mutex));
+    results.push_back(calls.timedlock(&mutex, &soon));
+    results.push_back(calls.clocklock(&mutex, CLOCK_REALTIME, &soon));
+    OnAnotherThread([&] { results.push_back(calls.timedlock(&mutex, &soon)); });
+  }
+  return results;
+}
+
+// Its own thread's second lock is refused, or waits until the deadline, or is one more.
+Results RobustThatIsLockedTwice(const LockCalls& calls) {
+  Results results;
+  for (const int type :
+       {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_RECURSIVE}) {
+    Mutex mutex(type, PTHREAD_MUTEX_ROBUST);
+    const timespec soon = In(CLOCK_REALTIME, kShort);
+    results.push_back(calls.lock(&mutex));
+    if (type != PTHREAD_MUTEX_NORMAL) results.push_back(calls.lock(&mutex));
+    results.push_back(calls.timedlock(&mutex, &soon));
+    OnAnotherThread([&] { results.push_back(calls.timedlock(&mutex, &soon)); });
+    for (int i = 0; i < 4; ++i) results.push_back(calls.unlock(&mutex));
+  }
   return results;
 }
 
@@ -302,6 +325,7 @@ TEST(LockResults, AreThoseOfLibcWhetherWaitsAreRecordedOrNot) {
       {"error checking", &ErrorChecking},
       {"recursive", &Recursive},
       {"robust, owner died", &RobustWhoseOwnerDied},
+      {"robust, locked twice", &RobustThatIsLockedTwice},
       {"robust, owner dies", &RobustWhoseOwnerDiesWhileWaitedFor},
       {"priority inheritance", &WithPriorityInheritance},
       {"mutex deadlines", &MutexDeadlines},

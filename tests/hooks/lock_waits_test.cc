@@ -330,6 +330,23 @@ TEST_F(LockWaits, OfTheParentAreNotTheChilds) {
   EXPECT_EQ(Block().contentions, 1u);
 }
 
+TEST_F(LockWaits, AMutexThatIsRefusedToItsOwnerWasNotWaitedFor) {
+  for (const int robust : {PTHREAD_MUTEX_STALLED, PTHREAD_MUTEX_ROBUST}) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutexattr_setrobust(&attributes, robust);
+    pthread_mutex_t mutex;
+    pthread_mutex_init(&mutex, &attributes);
+    const timespec soon = In(CLOCK_REALTIME, 1000);
+    EXPECT_EQ(pthread_mutex_lock(&mutex), 0);
+    EXPECT_EQ(pthread_mutex_lock(&mutex), EDEADLK);
+    EXPECT_EQ(pthread_mutex_timedlock(&mutex, &soon), EDEADLK);
+    EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
+  }
+  EXPECT_EQ(Block().contentions, 0u);
+}
+
 // Many locks, many threads, the profiles switched on and off: the locks still exclude.
 TEST_F(LockWaits, LocksExcludeWhileTheProfilesAreSwitched) {
   constexpr int kThreads = 4;

@@ -8,11 +8,13 @@
 //           constructors, inside other allocators and the dynamic linker, after thread
 //           teardown, across fork.
 #undef _FORTIFY_SOURCE
+#include <linux/futex.h>
 #include <pthread.h>
 
 #include "core/hooks/lock_calls.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/placement.h"
+#include "core/registry/registry.h"
 
 // What libc itself calls them. Allocators lock before there is a constructor of ours, and
 // dlsym() may allocate: until then these are called, without asking anybody for their address.
@@ -68,7 +70,21 @@ constinit Direct<pthread_rwlock_t> real_rwunlock{&heldby_libc_rwunlock};
 
 #define COLD __attribute__((noinline, cold))
 
+constexpr int kTypeMask = 3;  // of a mutex's kind
+
+std::int32_t OwnTid() {
+  registry.threads.ListSelf();
+  return thread_slot.tid;
+}
+
+// EDEADLK is no wait, and once it has begun as one it is counted.
+bool IsRefusedToItsOwner(const pthread_mutex_t* mutex) {
+  return (mutex->__data.__kind & kTypeMask) == PTHREAD_MUTEX_ERRORCHECK &&
+         __atomic_load_n(&mutex->__data.__owner, __ATOMIC_RELAXED) == OwnTid();
+}
+
 COLD int WaitForMutex(pthread_mutex_t* mutex, CallSite site) {
+  if (IsRefusedToItsOwner(mutex)) return real_lock(mutex);
   return Waiting(WaitKind::kMutex, mutex, site, [=] { return real_lock(mutex); });
 }
 COLD int WaitToRead(pthread_rwlock_t* lock, CallSite site) {
@@ -78,10 +94,35 @@ COLD int WaitToWrite(pthread_rwlock_t* lock, CallSite site) {
   return Waiting(WaitKind::kWriteLock, lock, site, [=] { return real_wrlock(lock); });
 }
 
+// glibc's trylock of a robust mutex that is not recoverable any more says so, and leaves it
+// locked: whoever comes next waits for ever. So these are not tried; their word is looked at.
+// Both as programs have them compiled in, so neither can change.
+bool IsRobust(const pthread_mutex_t* mutex) {
+  constexpr int kRobust = 16;
+  return (mutex->__data.__kind & kRobust) != 0;
+}
+
+// A thread that lives and is not this one; or this one, if it will wait for itself.
+bool IsWaitAhead(const pthread_mutex_t* mutex) {
+  const auto word =
+      static_cast<std::uint32_t>(__atomic_load_n(&mutex->__data.__lock, __ATOMIC_RELAXED));
+  const std::uint32_t owner = word & FUTEX_TID_MASK;
+  if (owner == 0 || (word & FUTEX_OWNER_DIED) != 0) return false;
+  if ((mutex->__data.__kind & kTypeMask) == PTHREAD_MUTEX_NORMAL) return true;
+  return owner != static_cast<std::uint32_t>(OwnTid());
+}
+
+COLD int LockRobust(pthread_mutex_t* mutex, CallSite site) {
+  return IsWaitAhead(mutex) ? WaitForMutex(mutex, site) : real_lock(mutex);
+}
+
 // Not inlined: the entries jump here, and have no frame of their own to keep for the other
 // case.
 #define JUMPED_TO __attribute__((noinline))
 JUMPED_TO int LockRecorded(pthread_mutex_t* mutex) {
+  if (IsRobust(mutex)) [[unlikely]] {
+    return LockRobust(mutex, HELDBY_CALL_SITE);
+  }
   const int tried = real_trylock(mutex);
   return tried != EBUSY ? tried : WaitForMutex(mutex, HELDBY_CALL_SITE);
 }
@@ -118,9 +159,32 @@ __attribute__((always_inline)) inline int LockUntil(WaitKind kind, void* lock, c
   return tried != EBUSY ? tried : Waiting(kind, lock, site, call);
 }
 
+template <typename Call>
+__attribute__((always_inline)) inline int LockMutexUntil(clockid_t clock,
+                                                         const timespec* deadline,
+                                                         CallSite site, pthread_mutex_t* mutex,
+                                                         const Call& call) {
+  if (Recorded() && IsRobust(mutex)) {
+    return IsWaitAhead(mutex) ? Waiting(WaitKind::kMutex, mutex, site, call) : call();
+  }
+  if (Recorded() && IsRefusedToItsOwner(mutex)) return call();
+  return LockUntil(
+      WaitKind::kMutex, mutex, clock, deadline, site, [=] { return real_trylock(mutex); },
+      call);
+}
+
+// Again if another thread has set the other rate meanwhile: the last to come must not store
+// what was true before.
 void DecideRecording() {
-  waits_recorded.store(contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0,
-                       kRelaxed);
+  const auto is_on = [] {
+    return contention.block_rate_ns() != 0 || contention.mutex_fraction() != 0;
+  };
+  bool decided = false;
+  do {
+    decided = is_on();
+    waits_recorded.store(decided, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  } while (decided != is_on());
 }
 
 }  // namespace
@@ -184,18 +248,15 @@ HELDBY_HOOK int pthread_rwlock_unlock(pthread_rwlock_t* lock) __THROWNL {
 
 HELDBY_HOOK int pthread_mutex_timedlock(pthread_mutex_t* __restrict mutex,
                                         const timespec* __restrict deadline) __THROWNL {
-  return LockUntil(
-      WaitKind::kMutex, mutex, CLOCK_REALTIME, deadline, HELDBY_CALL_SITE,
-      [=] { return real_trylock(mutex); },
-      [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
+  return LockMutexUntil(CLOCK_REALTIME, deadline, HELDBY_CALL_SITE, mutex,
+                        [=] { return HELDBY_NEXT(pthread_mutex_timedlock)(mutex, deadline); });
 }
 
 HELDBY_HOOK int pthread_mutex_clocklock(pthread_mutex_t* __restrict mutex, clockid_t clock,
                                         const timespec* __restrict deadline) __THROWNL {
-  return LockUntil(
-      WaitKind::kMutex, mutex, clock, deadline, HELDBY_CALL_SITE,
-      [=] { return real_trylock(mutex); },
-      [=] { return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline); });
+  return LockMutexUntil(clock, deadline, HELDBY_CALL_SITE, mutex, [=] {
+    return HELDBY_NEXT(pthread_mutex_clocklock)(mutex, clock, deadline);
+  });
 }
 
 HELDBY_HOOK int pthread_rwlock_timedrdlock(pthread_rwlock_t* __restrict lock,

@@ -25,8 +25,9 @@ CpuStart CpuSampler::Start(std::uint64_t period_ns) {
   return CpuStart::kStarted;
 }
 
-void CpuSampler::Stop() {
+void CpuSampler::Stop(Visit visit, void* context) {
   timers_.End();
+  Drain(visit, context);
   in_use_.store(false, std::memory_order_release);
 }
 
@@ -68,7 +69,7 @@ void CpuSampler::Take(std::uint32_t weight, std::uint32_t run, const void* conte
   dropped_.fetch_add(weight, std::memory_order_relaxed);
 }
 
-int CpuSampler::Drain(void (*visit)(void*, const CpuSample&), void* context) {
+int CpuSampler::Drain(Visit visit, void* context) {
   int count = 0;
   for (Slot& slot : slots_) {
     if (slot.state.load(std::memory_order_acquire) != SlotState::kFull) continue;

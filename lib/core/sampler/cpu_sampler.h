@@ -44,8 +44,10 @@ class CpuSampler {
 
   /// Until Stop(): each watched thread once in `period_ns` of its own processor time.
   CpuStart Start(std::uint64_t period_ns);
-  /// No sample is taken after it; those that were can still be drained.
-  void Stop();
+  using Visit = void (*)(void* context, const CpuSample& sample);
+  /// No sample is taken after it. Hands over the last ones before another profile can start,
+  /// which would take them for its own.
+  void Stop(Visit visit, void* context);
 
   CpuTimers& timers() { return timers_; }
 
@@ -57,7 +59,7 @@ class CpuSampler {
   }
 
   /// Hands over what was sampled; how many.
-  int Drain(void (*visit)(void* context, const CpuSample& sample), void* context);
+  int Drain(Visit visit, void* context);
 
   void ForgetInChild();
 

@@ -31,6 +31,14 @@ bool CreateTimer(std::int32_t tid, int signal, std::uint32_t run, std::int32_t* 
   return syscall(SYS_timer_create, ClockOf(tid), &event, id) == 0;
 }
 
+// By the calling thread. The kernel's set, of 64 signals: libc's would hide what it keeps for
+// itself.
+bool IsBlocked(int signal) {
+  std::uint64_t blocked = 0;
+  syscall(SYS_rt_sigprocmask, SIG_BLOCK, nullptr, &blocked, sizeof(blocked));
+  return (blocked >> (signal - 1) & 1) != 0;
+}
+
 timespec ToTimespec(std::uint64_t ns) {
   return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
 }
@@ -55,7 +63,7 @@ void CpuTimers::End() {
   const KeepErrno keep;
   run_.store(0, std::memory_order_seq_cst);
   for (Entry& entry : entries_) {
-    if (entry.tid.load(kRelaxed) != 0) Give(&entry);
+    if (entry.tid.load(kRelaxed) != 0 || entry.timer.load(kRelaxed) != 0) Give(&entry);
   }
 }
 
@@ -97,17 +105,31 @@ void CpuTimers::Make(Entry* entry, std::int32_t tid) {
   const std::uint32_t run = run_.load(std::memory_order_acquire);
   std::int32_t id = 0;
   if (run == 0 || !CreateTimer(tid, signal_.load(kRelaxed), run, &id)) {
-    if (run != 0) unwatched_.fetch_add(1, kRelaxed);
-    entry->tid.store(0, std::memory_order_release);
+    // EINVAL: the thread has ended since it was seen.
+    if (run != 0 && errno != EINVAL) unwatched_.fetch_add(1, kRelaxed);
+    entry->tid.compare_exchange_strong(tid, 0, std::memory_order_acq_rel);
     return;
   }
   const std::uint64_t period_ns = period_ns_.load(kRelaxed);
   const itimerspec times = {.it_interval = ToTimespec(period_ns),
                             .it_value = ToTimespec(1 + NextRandom(thread_slot) % period_ns)};
   syscall(SYS_timer_settime, id, 0, &times, nullptr);
-  entry->timer.store(id + 1, std::memory_order_seq_cst);
-  // End() may have passed this place before the timer was in it.
-  if (run_.load(std::memory_order_seq_cst) != run) Give(entry);
+  if (!Place(entry, tid, id + 1, run)) syscall(SYS_timer_delete, id);
+}
+
+// False: it is to be deleted. End() may have passed this place before the timer was in it, and
+// the next profile may have given the place to another thread since; or Sweep() took it for one
+// that an earlier thread of this number had left.
+bool CpuTimers::Place(Entry* entry, std::int32_t tid, std::int32_t timer, std::uint32_t run) {
+  std::int32_t none = 0;
+  if (!entry->timer.compare_exchange_strong(none, timer, std::memory_order_seq_cst))
+    return false;
+  if (run_.load(std::memory_order_seq_cst) == run && entry->tid.load(kRelaxed) == tid)
+    return true;
+  // Not in its place any more: whoever took it out deletes it.
+  if (!entry->timer.compare_exchange_strong(timer, 0, std::memory_order_acq_rel)) return true;
+  entry->tid.compare_exchange_strong(tid, 0, std::memory_order_acq_rel);
+  return false;
 }
 
 void CpuTimers::Watch(std::int32_t tid) {
@@ -118,6 +140,7 @@ void CpuTimers::Watch(std::int32_t tid) {
 
 void CpuTimers::BeginThread(std::int32_t tid) {
   const KeepErrno keep;
+  if (IsBlocked(signal_.load(kRelaxed))) return;
   const bool is_known = Knows(tid);
   Entry* entry = Find(tid);
   if (entry == nullptr) return;
@@ -135,7 +158,7 @@ void CpuTimers::Sweep() {
   const KeepErrno keep;
   for (Entry& entry : entries_) {
     const std::int32_t tid = entry.tid.load(kRelaxed);
-    if (tid != 0 && entry.timer.load(kRelaxed) != 0 && !IsAlive(tid)) Give(&entry);
+    if (entry.timer.load(kRelaxed) != 0 && (tid == 0 || !IsAlive(tid))) Give(&entry);
   }
 }
 

@@ -13,6 +13,9 @@
 // kernel picks: half the work looks like a fifth of it, and with many processors most of it is
 // lost. Timers of threads are exact, and the kernel counts what it could not send.
 //
+// A thread that blocks the signal must have none: it would stay pending, and a program that
+// takes its signals with sigwait() or a signalfd would be handed one that it knows nothing of.
+//
 // A timer outlives its thread, and the number of the thread may come back. So a place is known
 // to be stale by asking whether its thread lives, and a thread that is born takes over the
 // place of its number and makes the timer anew.
@@ -33,12 +36,13 @@ class CpuTimers {
   void Begin(std::uint64_t period_ns, int signal, std::uint32_t run);
   void End();
   bool is_running() const { return run_.load(std::memory_order_acquire) != 0; }
+  int signal() const { return signal_.load(std::memory_order_relaxed); }
   std::uint32_t run() const { return run_.load(std::memory_order_acquire); }
 
   bool Knows(std::int32_t tid) const;
   /// A thread that is alive and has no timer yet.
   void Watch(std::int32_t tid);
-  /// The calling thread, at its beginning.
+  /// The calling thread, at its beginning. None if it blocks the signal: see below.
   void BeginThread(std::int32_t tid);
   /// Gives up the timers of threads that have ended.
   void Sweep();
@@ -56,6 +60,7 @@ class CpuTimers {
 
   Entry* Find(std::int32_t tid);
   void Make(Entry* entry, std::int32_t tid);
+  bool Place(Entry* entry, std::int32_t tid, std::int32_t timer, std::uint32_t run);
   static void Give(Entry* entry);
 
   Entry entries_[kCapacity] = {};

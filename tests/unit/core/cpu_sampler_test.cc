@@ -57,11 +57,15 @@ void Drain(Drained* sum) {
       sum);
 }
 
+void Stop() {
+  cpu_sampler.Stop([](void*, const CpuSample&) {}, nullptr);
+}
+
 class CpuSamplerTest : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_EQ(cpu_sampler.Start(kPeriodNs), CpuStart::kStarted); }
   void TearDown() override {
-    cpu_sampler.Stop();
+    Stop();
     Drained rest;
     Drain(&rest);
   }
@@ -142,8 +146,19 @@ TEST_F(CpuSamplerTest, ThePlaceOfAThreadThatEndedIsGivenUp) {
   EXPECT_EQ(cpu_sampler.timers().unwatched_total(), 0u);
 }
 
+// A thread that was listed a moment ago and is gone is no limit that was reached.
+TEST_F(CpuSamplerTest, AThreadThatIsGoneIsNotCountedAsOneWithoutATimer) {
+  std::int32_t tid = 0;
+  std::thread worker([&tid] { tid = Tid(); });
+  worker.join();
+  for (int i = 0; i < 1000 && syscall(SYS_tgkill, getpid(), tid, 0) == 0; ++i) usleep(1000);
+  cpu_sampler.timers().Watch(tid);
+  EXPECT_FALSE(cpu_sampler.timers().Knows(tid));
+  EXPECT_EQ(cpu_sampler.timers().unwatched_total(), 0u);
+}
+
 TEST_F(CpuSamplerTest, WhatNobodyDrainsIsDroppedAndCounted) {
-  cpu_sampler.Stop();
+  Stop();
   const std::uint64_t before = cpu_sampler.dropped_samples_total();
   // A tick of the machine is 1 to 10 ms, and a sample may stand for many periods: what counts
   // are signals.
@@ -164,13 +179,55 @@ TEST_F(CpuSamplerTest, WhatNobodyDrainsIsDroppedAndCounted) {
 TEST_F(CpuSamplerTest, AfterItsEndNothingIsSampled) {
   std::thread worker([] {
     cpu_sampler.timers().Watch(Tid());
-    cpu_sampler.Stop();
+    Stop();
     Drained drained;
     Drain(&drained);
     Burn(100'000'000);
     Drained after;
     Drain(&after);
     EXPECT_EQ(after.samples, 0);
+  });
+  worker.join();
+}
+
+// A profile that began in between would take the samples of this one, and this one its first.
+TEST_F(CpuSamplerTest, TheLastSamplesAreHandedOverBeforeAnotherProfileCanStart) {
+  std::thread worker([] {
+    cpu_sampler.timers().Watch(Tid());
+    Burn(100'000'000);
+  });
+  worker.join();
+  struct Last {
+    int samples = 0;
+    int in_use = 0;
+  } last;
+  cpu_sampler.Stop(
+      [](void* context, const CpuSample&) {
+        auto* seen = static_cast<Last*>(context);
+        ++seen->samples;
+        seen->in_use += cpu_sampler.Start(kPeriodNs) == CpuStart::kInUse ? 1 : 0;
+      },
+      &last);
+  EXPECT_GT(last.samples, 0);
+  EXPECT_EQ(last.in_use, last.samples);
+  Drained rest;
+  Drain(&rest);
+  EXPECT_EQ(rest.samples, 0);
+}
+
+// Its owner may take it with sigwait(), and would not know what it is.
+TEST_F(CpuSamplerTest, AThreadThatIsBornWithTheSignalBlockedIsSentNone) {
+  std::thread worker([] {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    thread_slot.tid = Tid();
+    cpu_sampler.BeginThread();
+    EXPECT_FALSE(cpu_sampler.timers().Knows(Tid()));
+    Burn(100'000'000);
+    sigset_t pending;
+    sigpending(&pending);
+    EXPECT_EQ(sigismember(&pending, cpu_sampler.timers().signal()), 0);
   });
   worker.join();
 }
@@ -234,7 +291,7 @@ TEST(CpuSampler, ThreadsComeAndGoWhileProfilesStartAndStop) {
       Drain(&drained);
       cpu_sampler.timers().Sweep();
     }
-    cpu_sampler.Stop();
+    Stop();
   }
   done = true;
   births.join();
