@@ -107,7 +107,7 @@ def test_find_package_gives_a_service_its_endpoint(lab):
     sees_its_coroutine(lab, f"{build}/asio_service")
     registered = lab.run([f"{build}/absl_service"])
     check((registered.status, registered.out) == (0, "registered\n"), f"{registered.out}{registered.err}")
-    exposes_both(lab, f"{build}/prometheus_service")
+    exposes_both(lab, f"{build}/own_exposer")
     is_served_beside_an_exposer(lab, f"{build}/exposer_service")
     counted = lab.run([f"{build}/service_static_core"])
     check(counted.status == 0, f"a service with heldby::core_static: {counted.status}\n{counted.out}{counted.err}")

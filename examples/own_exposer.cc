@@ -1,5 +1,7 @@
-// A service with metrics of its own, by prometheus-cpp: heldby's on its page, its own on
-// heldby's.
+// A service with a server for its own metrics, by prometheus-cpp.
+//
+// Three lines put heldby's on that page (PrometheusCollector); one puts its own on heldby's
+// (AttachCollectable). Runs until its standard input is closed.
 #include <heldby/heldby.h>
 #include <heldby/prometheus.h>
 #include <prometheus/counter.h>
