@@ -117,7 +117,9 @@ def test_two_hundred_threads_born_under_the_profile_are_in_it(lab):
     check(result, "no profile")
     shares, total_ms = shares_by_function(lab, result[0], 2)
     check(abs(shares[0] - worked[0] / sum(worked)) <= 0.03, f"{shares}, {worked}")
-    check(0.9 <= total_ms * 1e6 / sum(worked) <= 1.1, f"{total_ms} ms sampled, {sum(worked) / 1e6} ms worked")
+    # What a thread works between its last tick and its end is not seen: 2 of 40 ms where it has a processor to itself,
+    # 6 to 8 where twenty others want one.
+    check(0.75 <= total_ms * 1e6 / sum(worked) <= 1.1, f"{total_ms} ms sampled, {sum(worked) / 1e6} ms worked")
     creators = lab.pprof("-top", f"{split.debug}/debug/pprof/threadcreate")
     check("no stack" in creators, f"the first thread has no creator:\n{creators}")
     split.end()
