@@ -72,7 +72,7 @@ TEST(Goroutines, ParkedTasksOfOnePlaceAreOneSampleAndRunningOnesAreNot) {
     const Location& leaf = profile->locations[static_cast<std::size_t>(sample.stack[0]) - 1];
     const Function& function =
         profile->functions[static_cast<std::size_t>(leaf.lines.at(0).function) - 1];
-    if (function.filename.find("goroutine_test.cc") == std::string::npos) continue;
+    if (function.filename.find("goroutine_tasks_test.cc") == std::string::npos) continue;
     if (sample.stack.size() == 1) parked = sample.values[0];
   }
   EXPECT_EQ(parked, 99);
@@ -98,7 +98,7 @@ TEST(Goroutines, ACoroutinesTaskShowsTheChainOfThoseThatWaitForIt) {
   };
   Row row = row_of();
   EXPECT_EQ(row.labels["state"], "IO wait: read");
-  EXPECT_NE(row.labels["created_by"].find("goroutine_test.cc:"), std::string::npos);
+  EXPECT_NE(row.labels["created_by"].find("goroutine_tasks_test.cc:"), std::string::npos);
   EXPECT_NE(row.stack.find("InnerCoroutine() < "), std::string::npos) << row.stack;
   EXPECT_NE(row.stack.find("OuterCoroutine()"), std::string::npos) << row.stack;
 
