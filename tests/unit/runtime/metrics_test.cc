@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -177,6 +178,19 @@ TEST(Census, KnowsWhatConnectionsDoAndWhatTasksWaitFor) {
   }
   close(pair[0]);
   close(pair[1]);
+}
+
+TEST(Census, NamesAreTextHoweverTheyAreCutAndNoTwoLookTheSame) {
+  const std::string long_name = std::string(119, 'a') + "\xC3\xBC";
+  const AsyncTask cut(long_name.c_str());
+  const AsyncTask one("bad \xFE");
+  const AsyncTask other("bad \xFF");
+  collect::Census census(*runtime::Core()->registry);
+  census.Advance(0);
+  std::map<std::string, std::int64_t> names;
+  for (const auto& [texts, count] : census.result().tasks) names[texts.first] += count.tasks;
+  EXPECT_EQ(names[std::string(119, 'a')], 1);
+  EXPECT_EQ(names["bad \xEF\xBF\xBD"], 2);
 }
 
 double ValueOf(const std::vector<MetricFamily>& families, const std::string& name) {
