@@ -24,8 +24,7 @@ std::string LabelText(std::string_view name) {
   std::string text;
   while (!name.empty()) {
     const std::size_t size = Utf8CharacterBytes(name);
-    const std::string_view character =
-        size == 0 ? kReplacementCharacter : name.substr(0, size);
+    const std::string_view character = size == 0 ? kReplacementCharacter : name.substr(0, size);
     if (text.size() + character.size() > kMostNameBytes) break;
     text += character;
     name.remove_prefix(std::max<std::size_t>(size, 1));
