@@ -81,7 +81,11 @@ def test_what_parca_asks_for_is_what_it_accepts(lab):
 
 
 def test_what_the_collector_asks_for_is_what_it_accepts(lab):
-    targets = re.findall(r"http://127\.0\.0\.1:6060(/debug[^\"]+)", config(lab, "otel-collector.yaml"))
+    text = config(lab, "otel-collector.yaml")
+    # By the receiver's schema all of these are keys of `remote`; the Collector ends at a key that it does not know.
+    for body in re.findall(r"^  pprof/\w+:\n((?: {4}.*\n)+)", text, re.MULTILINE):
+        check(re.fullmatch(r" {4}remote:\n(?: {6}(?:endpoint|collection_interval|timeout): \S+\n)+", body), body)
+    targets = re.findall(r"http://127\.0\.0\.1:6060(/debug[^\"]+)", text)
     check(len(targets) == 3, f"{targets}")
     scrape_all(lab, Server(lab), [target.replace("seconds=10", "seconds=3") for target in targets], 20)
 
