@@ -54,7 +54,8 @@ bool Router::IsImmediate(const Request& request) {
 Response Router::Route(const Request& request) const {
   Response response = Dispatch(request);
   const auto target = ParseTarget(request.target);
-  const bool exists = target && response.status != 404;
+  // 405 is also what another method than GET is told of a path that is none.
+  const bool exists = target && response.status != 404 && response.status != 405;
   ProcessRequestCounts().Add(exists ? std::string_view(target->path) : "other",
                              response.status);
   if (request.method == "HEAD") {

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
+#include <iterator>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "profile/text.h"
 #include "profile/utf8.h"
@@ -97,7 +100,7 @@ std::string_view NameInComment(std::string_view line) {
 }
 
 std::string_view NameInSample(std::string_view line) {
-  return line.substr(0, line.find_first_of("{ "));
+  return line.substr(0, line.find_first_of("{ \t"));
 }
 
 // A histogram's and a summary's samples have names of their own.
@@ -106,6 +109,87 @@ bool BelongsTo(std::string_view sample, std::string_view family) {
   sample.remove_prefix(family.size());
   return sample.empty() || sample == "_bucket" || sample == "_sum" || sample == "_count" ||
          sample == "_total";
+}
+
+std::string_view SkipBlanks(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  return text;
+}
+
+// "{key="value",...}", and nothing else of a label's value than what ends it matters: it may
+// be anything. False: that is not what the text begins with.
+bool ConsumeLabels(std::string_view* text) {
+  std::vector<std::string_view> keys;
+  text->remove_prefix(1);
+  while (true) {
+    *text = SkipBlanks(*text);
+    if (text->starts_with('}')) break;
+    const std::size_t equals = text->find('=');
+    if (equals == text->npos) return false;
+    std::string_view key = text->substr(0, equals);
+    key = key.substr(0, key.find_last_not_of(" \t") + 1);
+    if (!IsName(key, /*colons=*/false) || key == "__name__") return false;
+    if (std::ranges::find(keys, key) != keys.end()) return false;
+    keys.push_back(key);
+    *text = SkipBlanks(text->substr(equals + 1));
+    if (!text->starts_with('"')) return false;
+    std::size_t end = 1;
+    while (end < text->size() && (*text)[end] != '"') end += (*text)[end] == '\\' ? 2 : 1;
+    if (end >= text->size()) return false;
+    *text = SkipBlanks(text->substr(end + 1));
+    if (text->starts_with('}')) break;
+    if (!text->starts_with(',')) return false;
+    text->remove_prefix(1);
+  }
+  text->remove_prefix(1);
+  return true;
+}
+
+// What Go's ParseFloat takes, which is less than absl::SimpleAtod: no sign before a nan (printf
+// writes "-nan"), no hexadecimal digits, nothing out of range.
+bool IsValue(std::string_view word) {
+  double value = 0;
+  if (word.find_first_not_of("0123456789+-.eEinfatyINFATY") != word.npos) return false;
+  if (!absl::SimpleAtod(AsPiece(word), &value)) return false;
+  if (std::isnan(value)) return word[0] != '+' && word[0] != '-';
+  return !std::isinf(value) || word.find_first_of("0123456789") == word.npos;
+}
+
+bool IsTime(std::string_view word) {
+  std::int64_t time_ms = 0;
+  return word.find_first_not_of("0123456789") == word.npos &&
+         absl::SimpleAtoi(AsPiece(word), &time_ms);
+}
+
+// "name{labels} value timestamp": one line that is none costs the whole scrape.
+bool IsSample(std::string_view line) {
+  line.remove_prefix(NameInSample(line).size());
+  if (line.starts_with('{') && !ConsumeLabels(&line)) return false;
+  line = SkipBlanks(line);
+  const std::string_view value = line.substr(0, line.find_first_of(" \t"));
+  if (!IsValue(value)) return false;
+  line = SkipBlanks(line.substr(value.size()));
+  line.remove_suffix(line.size() - (line.find_last_not_of(" \t") + 1));
+  return line.empty() || IsTime(line);
+}
+
+bool IsComment(std::string_view line, std::string_view name) {
+  if (line.starts_with("# HELP ")) return true;
+  line.remove_prefix(std::min(line.size(), 7 + name.size() + 1));
+  constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram", "summary", "untyped"};
+  return std::ranges::find(kTypes, line) != std::end(kTypes);
+}
+
+// Each byte that is no text replaced: labels may come from the program's clients.
+std::string TextOf(std::string_view theirs) {
+  std::string text;
+  text.reserve(theirs.size());
+  while (!theirs.empty()) {
+    const std::size_t size = Utf8CharacterBytes(theirs);
+    text += size == 0 ? kReplacementCharacter : theirs.substr(0, size);
+    theirs.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return text;
 }
 
 }  // namespace
@@ -124,22 +208,30 @@ int AppendFamilies(const std::vector<MetricFamily>& families, FamilyNames* writt
 }
 
 int AppendText(std::string_view theirs, FamilyNames* written, std::string* text) {
+  const std::string valid = TextOf(theirs);
+  std::string_view left = valid;
   int left_out = 0;
   std::string family;
   bool is_shown = false;
-  while (!theirs.empty()) {
-    const std::size_t end = theirs.find('\n');
-    if (end == theirs.npos) return left_out + 1;  // cut off: not to be believed
-    const std::string_view line = theirs.substr(0, end);
-    theirs.remove_prefix(end + 1);
+  while (!left.empty()) {
+    const std::size_t end = left.find('\n');
+    if (end == left.npos) return left_out + 1;  // cut off: not to be believed
+    const std::string_view line = left.substr(0, end);
+    left.remove_prefix(end + 1);
     if (line.empty()) continue;
     const bool is_comment = line[0] == '#';
     const std::string_view name = is_comment ? NameInComment(line) : NameInSample(line);
     if (is_comment && name.empty()) continue;  // a remark, or OpenMetrics' end
-    if (is_comment ? name != family : !BelongsTo(name, family)) {
+    const bool is_same = name == family || (!is_comment && BelongsTo(name, family) &&
+                                            !written->contains(AsPiece(name)));
+    if (!is_same) {
       family = std::string(name);
       is_shown = IsName(name, /*colons=*/true) && written->insert(family).second;
       if (!is_shown) ++left_out;
+    }
+    if (is_shown && !(is_comment ? IsComment(line, name) : IsSample(line))) {
+      is_shown = false;  // the rest of the family with it: what it says is not to be believed
+      ++left_out;
     }
     if (is_shown) absl::StrAppend(text, AsPiece(line), "\n");
   }

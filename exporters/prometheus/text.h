@@ -27,8 +27,9 @@ int AppendFamilies(const std::vector<MetricFamily>& families, FamilyNames* writt
                    std::string* text);
 
 /// Appends what somebody else has written, family by family, as far as it is in the format:
-/// a line that begins no sample and no comment ends its family there. Those that are left out,
-/// because of that or because their name is in `written` already, are counted.
+/// a line that Prometheus would refuse, and the whole page with it, ends its family there, and
+/// bytes that are no text are replaced. Those that are left out, because of that or because
+/// their name is in `written` already, are counted.
 int AppendText(std::string_view theirs, FamilyNames* written, std::string* text);
 
 }  // namespace heldby::prometheus_text

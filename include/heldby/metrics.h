@@ -44,8 +44,8 @@ struct MetricFamily {
 
 /// Adds to /metrics what `text` returns, in Prometheus's text format, for as long as this
 /// object lives. It is called for every scrape, on a thread of the endpoint, one scrape at a
-/// time, and must not make or end an AttachedMetrics itself. A family whose name is on the page
-/// already is left out, and so is all of a text that does not end a line; both are counted:
+/// time; it may end this object and make others. A family whose name is on the page already is
+/// left out, and so is one from a line on that Prometheus would refuse; both are counted:
 /// heldby_attached_dropped_total. What it throws is counted there, too. heldby/prometheus.h
 /// makes such functions of prometheus::Collectables.
 class AttachedMetrics {
@@ -53,7 +53,7 @@ class AttachedMetrics {
   explicit AttachedMetrics(std::function<std::string()> text);
   AttachedMetrics(AttachedMetrics&& other) noexcept : id_(std::exchange(other.id_, 0)) {}
   AttachedMetrics& operator=(AttachedMetrics&& other) noexcept;
-  /// Returns when no call is under way.
+  /// Returns when no call is under way but the one that ends it.
   ~AttachedMetrics() { Detach(); }
 
  private:

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 
 #include "collect/socket_state.h"
+#include "profile/utf8.h"
 
 namespace heldby::collect {
 namespace {
@@ -14,6 +16,21 @@ constexpr std::uint32_t kTasksAStep = 2048;
 constexpr std::uint32_t kConnectionsAStep = 32;
 
 constexpr std::size_t kMostNameBytes = 120;
+
+// A label's value as it will be shown, before names are told apart by it: no two series may
+// have the same labels. And text, whoever writes it: a scraper refuses the whole page for one
+// bad byte, and prometheus-cpp's writer lets it pass.
+std::string LabelText(std::string_view name) {
+  std::string text;
+  while (!name.empty()) {
+    const std::size_t size = Utf8CharacterBytes(name);
+    const std::string_view character = size == 0 ? kReplacementCharacter : name.substr(0, size);
+    if (text.size() + character.size() > kMostNameBytes) break;
+    text += character;
+    name.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  return text;
+}
 
 std::int64_t Since(std::uint64_t now_ns, std::uint64_t then_ns) {
   return now_ns > then_ns ? static_cast<std::int64_t>(now_ns - then_ns) : 0;
@@ -123,10 +140,9 @@ void Census::Add(const core::ConnectionView& connection) {
 
 void Census::Finish() {
   for (const auto& [places, count] : tasks_) {
-    // Cut before they are told apart: no two series may have the same labels.
-    const std::string name = texts_.Of(places.made).text.substr(0, kMostNameBytes);
+    const std::string name = LabelText(texts_.Of(places.made).text);
     const std::string parked =
-        places.running ? "running" : texts_.Of(places.parked).text.substr(0, kMostNameBytes);
+        places.running ? "running" : LabelText(texts_.Of(places.parked).text);
     TaskCount& sum = walk_.tasks[{name, parked.empty() ? "ready" : parked}];
     sum.tasks += count.tasks;
     sum.oldest_age_ns = std::max(sum.oldest_age_ns, count.oldest_age_ns);

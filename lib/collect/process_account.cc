@@ -1,6 +1,7 @@
 #include "collect/process_account.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -38,9 +39,22 @@ double SecondsOf(clockid_t clock) {
   return Seconds(now);
 }
 
+// What a stack has that nobody asked another size for. It is the bound for all of them: one
+// that the program made of its own memory may have no guard page, and that memory beneath it.
+std::uintptr_t UsualStackBytes() {
+  constexpr std::size_t kLeast = 8 << 20;
+  std::size_t size = 0;
+  pthread_attr_t usual;
+  if (pthread_getattr_default_np(&usual) != 0) return kLeast;
+  pthread_attr_getstacksize(&usual, &size);
+  pthread_attr_destroy(&usual);
+  return std::max(size, kLeast);
+}
+
 // A stack is touched from its end downwards, without holes but for frames that skip pages: from
-// there to the first page that is not resident, which its guard page is not either.
-std::int64_t ResidentStackBelow(std::uintptr_t high) {
+// there to the first page that is not resident, which its guard page is not either, or to
+// `low`, where the next one ends.
+std::int64_t ResidentStackBetween(std::uintptr_t low, std::uintptr_t high) {
   constexpr std::size_t kPage = 4096;
   constexpr std::size_t kPagesAtOnce = 16;
   std::int64_t resident = 0;
@@ -55,7 +69,8 @@ std::int64_t ResidentStackBelow(std::uintptr_t high) {
       }
     }
     for (std::size_t i = kPagesAtOnce; i-- > 0;) {
-      if ((pages[i] & 1) == 0) return resident;
+      const std::uintptr_t at = end - (kPagesAtOnce - i) * kPage;
+      if ((pages[i] & 1) == 0 || at < low) return resident;
       resident += kPage;
     }
   }
@@ -111,10 +126,18 @@ std::int64_t ResidentStackBytes(const core::CoreApi& core) {
   std::int64_t resident =
       NumberAfter(SmallFile("/proc/thread-self/status"), "VmStk:").value_or(0) * 1024;
   const std::int32_t first = getpid();
+  std::vector<std::uintptr_t> ends;
   for (const std::int32_t tid : ThreadIds()) {
     core::ThreadView thread{};
     if (tid == first || !core.threads->read(tid, &thread)) continue;
-    if (thread.stack_high != 0) resident += ResidentStackBelow(thread.stack_high);
+    if (thread.stack_high != 0) ends.push_back(thread.stack_high);
+  }
+  std::ranges::sort(ends);
+  const std::uintptr_t most = UsualStackBytes();
+  std::uintptr_t below = 0;
+  for (const std::uintptr_t end : ends) {
+    resident += ResidentStackBetween(std::max(below, end - std::min(end, most)), end);
+    below = end;
   }
   return resident;
 }

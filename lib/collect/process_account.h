@@ -33,7 +33,8 @@ struct ProcessAccount {
 [[nodiscard]] std::int64_t CountOpenDescriptors();
 
 /// Resident memory of the stacks that threads run on now, those of threads that have allocated
-/// and of the first one. Some microseconds a thread.
+/// and of the first one. Some microseconds a thread. Of a stack deeper than the default size
+/// (8 MiB at least) no more than that is seen.
 [[nodiscard]] std::int64_t ResidentStackBytes(const core::CoreApi& core);
 
 /// Resident memory by what it is for. The parts add up to ProcessAccount::resident_bytes: what

@@ -113,6 +113,60 @@ TEST(AttachedText, WhatIsNoSampleIsLeftOut) {
   EXPECT_EQ(appended.left_out, 1);
 }
 
+// Each of these was given to the real Prometheus, which then took nothing of the page.
+TEST(AttachedText, ALineThatWouldCostThePageCostsItsFamily) {
+  for (const std::string line : {"bad{k=\"v\" 1",
+                                 "bad{k=\"v} 1",
+                                 "bad{k=\"v\\\"} 1",
+                                 "bad{k=v} 1",
+                                 "bad{1k=\"v\"} 1",
+                                 "bad{k=\"1\",k=\"2\"} 1",
+                                 "bad{__name__=\"b\"} 1",
+                                 "bad",
+                                 "bad ",
+                                 "bad x",
+                                 "bad 1\r",
+                                 "bad 0x1p3",
+                                 "bad 1_000",
+                                 "bad -nan",
+                                 "bad 1e999",
+                                 "bad 1 # {t=\"x\"} 1",
+                                 "bad 1 soon",
+                                 "bad 1 -5",
+                                 "# TYPE bad",
+                                 "# TYPE bad weird",
+                                 "# TYPE bad unknown",
+                                 " bad 1",
+                                 "bad{,} 1"}) {
+    const Appended appended =
+        AppendedAfter({}, "# TYPE a gauge\na 1\n" + line + "\nbad 2\nb 1\n");
+    EXPECT_EQ(appended.text.substr(0, 19), "# TYPE a gauge\na 1\n") << line;
+    EXPECT_EQ(appended.text.substr(appended.text.size() - 4), "b 1\n") << line;
+    EXPECT_EQ(appended.text.find(line + "\n"), std::string::npos) << line;
+    EXPECT_EQ(appended.left_out, 1) << line;
+  }
+}
+
+TEST(AttachedText, WhatOnlyLooksOddPassesAsItIs) {
+  const std::string theirs =
+      "a{} 1\na{k=\"v\",} 1\na{ k = \"}, \\\" \\\\\" , l=\"\" } +Inf 1234567890123\na\tNaN\n"
+      "a{k=\"w\"}-1e-7 \n";
+  const Appended appended = AppendedAfter({}, theirs);
+  EXPECT_EQ(appended.text, theirs);
+  EXPECT_EQ(appended.left_out, 0);
+}
+
+TEST(AttachedText, BytesThatAreNoTextAreReplaced) {
+  EXPECT_EQ(AppendedAfter({}, "# HELP a \xff\na{k=\"\xc3\"} 1\n").text,
+            "# HELP a \xEF\xBF\xBD\na{k=\"\xEF\xBF\xBD\"} 1\n");
+}
+
+TEST(AttachedText, ASampleThatIsAFamilyOfThePageIsNotShownAsAnothersPart) {
+  const Appended appended = AppendedAfter({"a_total"}, "# TYPE a counter\na_total 1\n");
+  EXPECT_EQ(appended.text, "# TYPE a counter\n");
+  EXPECT_EQ(appended.left_out, 1);
+}
+
 TEST(AttachedText, ALineWithoutAnEndIsNotBelieved) {
   const Appended appended = AppendedAfter({}, "# TYPE a gauge\na 1\na{k=\"v\"} 1");
   EXPECT_EQ(appended.text, "# TYPE a gauge\na 1\n");

@@ -2,17 +2,20 @@
 #include "heldby/metrics.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 #include <string>
 #include <thread>
@@ -179,6 +182,19 @@ TEST(Census, KnowsWhatConnectionsDoAndWhatTasksWaitFor) {
   close(pair[1]);
 }
 
+TEST(Census, NamesAreTextHoweverTheyAreCutAndNoTwoLookTheSame) {
+  const std::string long_name = std::string(119, 'a') + "\xC3\xBC";
+  const AsyncTask cut(long_name.c_str());
+  const AsyncTask one("bad \xFE");
+  const AsyncTask other("bad \xFF");
+  collect::Census census(*runtime::Core()->registry);
+  census.Advance(0);
+  std::map<std::string, std::int64_t> names;
+  for (const auto& [texts, count] : census.result().tasks) names[texts.first] += count.tasks;
+  EXPECT_EQ(names[std::string(119, 'a')], 1);
+  EXPECT_EQ(names["bad \xEF\xBF\xBD"], 2);
+}
+
 double ValueOf(const std::vector<MetricFamily>& families, const std::string& name) {
   const auto family = std::ranges::find(families, name, &MetricFamily::name);
   return family == families.end() || family->samples.empty() ? -1 : family->samples[0].value;
@@ -254,6 +270,44 @@ TEST(ProcessAccount, TouchedStacksOfThreadsAreSeen) {
     during = collect::ResidentStackBytes(core);
   }).join();
   EXPECT_GE(during - before, 512 << 10);
+}
+
+TEST(ProcessAccount, StacksInABlockOfTheProgramsAreNotTheBlock) {
+  constexpr std::size_t kBlock = 64 << 20;
+  constexpr std::size_t kStack = 1 << 20;
+  void* const mapped = mmap(nullptr, kBlock, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  const core::CoreApi& core = *runtime::Core();
+  const std::int64_t before = collect::ResidentStackBytes(core);
+  std::atomic<int> listed{0};
+  std::atomic<bool> over{false};
+  auto body = [&] {
+    const AsyncTask lists("lists this thread");
+    ++listed;
+    while (!over) std::this_thread::yield();
+  };
+  std::vector<pthread_t> threads(4);
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstack(&attr, static_cast<char*>(mapped) + kBlock / 2 + i * kStack, kStack);
+    pthread_create(
+        &threads[i], &attr,
+        [](void* run) -> void* {
+          (*static_cast<decltype(body)*>(run))();
+          return nullptr;
+        },
+        &body);
+    pthread_attr_destroy(&attr);
+  }
+  while (listed < 4) std::this_thread::yield();
+  const std::int64_t stacks = collect::ResidentStackBytes(core) - before;
+  over = true;
+  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+  munmap(mapped, kBlock);
+  EXPECT_GE(stacks, 4 * static_cast<std::int64_t>(kStack) - (64 << 10));
+  EXPECT_LE(stacks, 12 << 20) << "three that end where the next begins, and one of usual size";
 }
 
 }  // namespace
