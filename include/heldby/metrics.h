@@ -6,7 +6,7 @@
 // Self     allocations made inside these calls are never sampled.
 // Units    base units, as the names say: _bytes, _seconds; _total only grows.
 // Bounds   fewer than 300 series; no id, address, peer or stack is ever a label. Connections
-//          and tasks are counted in parts, a two-thousandth of the time between two calls:
+//          and tasks are counted in parts, 0.4 ms for each second between two calls:
 //          heldby_census_age_seconds says how old their figures are.
 // Source   docs/metrics.md, which lists every name.
 #pragma once
