@@ -262,11 +262,12 @@ class Lab:
             return error.code, error.read()
 
     def fetch_when_up(self, url, seconds=20):
-        """fetch(), from a server that says its address before it listens."""
+        """fetch(), from a server that says its address before it listens, or listens before it is ready (503)."""
 
         def answer():
             with contextlib.suppress(urllib.error.URLError):
-                return self.fetch(url)
+                reply = self.fetch(url)
+                return reply if reply[0] != 503 else None
 
         return wait_until(answer, f"{url} to answer", seconds)
 
