@@ -10,7 +10,8 @@ import time
 import urllib.parse
 import urllib.request
 
-from harness import check, need, run, wait_until
+from harness import Failure, check, need, run, wait_until
+from pprof_bytes import Profile
 
 MIXIN = "exporters/prometheus/mixin"
 MOST_SERIES = 300
@@ -122,9 +123,11 @@ def test_metrics_agree_with_the_profiles_of_the_moment(lab):
     clients = stuck_clients(lab, port)
     wait_until(lambda: parse(page(lab, debug))["heldby_heap_live_bytes"] > 119e6, "the files to be in memory", 30)
 
+    # Not the text: as in Go, its numbers are of the samples alone.
     def heap():
-        _, body = lab.fetch(debug + "/debug/pprof/heap?debug=1")
-        return int(re.match(rb"heap profile: \d+: (\d+) ", body)[1])
+        profile = Profile(lab.fetch(debug + "/debug/pprof/heap")[1])
+        column = profile.sample_types.index("inuse_space/bytes")
+        return sum(sample["values"][column] for sample in profile.samples)
 
     def agree():
         before, values, after = heap(), parse(page(lab, debug)), heap()
@@ -132,10 +135,15 @@ def test_metrics_agree_with_the_profiles_of_the_moment(lab):
         # The page also lists those that have ended and still hold memory.
         counted = sum(value for name, value in values.items()
                       if name.startswith("heldby_connections{") or name == 'heldby_ended_holders{holder="connection"}')
+        said[:] = [before, values["heldby_heap_live_bytes"], after, counted, connections]
         return before == after == values["heldby_heap_live_bytes"] and counted == len(connections)
 
     # Between two requests the server may have allocated; when it has not, all say the same.
-    wait_until(agree, "heap profile, connections page and metrics to say the same", 30)
+    said = []
+    try:
+        wait_until(agree, "heap profile, connections page and metrics to say the same", 30)
+    except Failure as failure:
+        raise Failure(f"{failure}; the last said {said}") from failure
     clients.popen.stdin.close()
 
 
