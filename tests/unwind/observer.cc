@@ -14,14 +14,16 @@
 //   different  none of these; wrong3: of those, in one of the first three frames
 //   absent     nothing to compare with: libgcc did not find the interrupted instruction, or
 //              it is one of libgcc's own, which is not asked: at the end of _Unwind_Resume
-//              registers are those of another frame already, and libgcc's walk dies of that.
-//              Ours is taken.
+//              registers are those of another frame already, and libgcc's walk dies of that;
+//              or it died of something else: beyond a frame without a row it reads the code at
+//              whatever the return address is, mapped or not. Ours is taken.
 //
 // libgcc's unwinder is linked in statically: the host's own may be another one.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,14 +115,45 @@ void Judge(int kind, const Stack& ours, const Reference& reference) {
   Tell(kKindNames[kind], ours, theirs, reference.depth - from);
 }
 
+__thread sigjmp_buf* out_of_libgcc __attribute__((tls_model("initial-exec")));
+struct sigaction hosts_action;
+
+void OnFault(int signal, siginfo_t*, void*) {
+  if (out_of_libgcc != nullptr) siglongjmp(*out_of_libgcc, 1);
+  sigaction(signal, &hosts_action, nullptr);  // not ours: it happens again, and is the host's
+}
+
+// False: libgcc's walk has died. Nothing is put back between two walks, since threads walk at
+// the same time; a host that sets its own handler in between is asked again by the next walk.
+bool AskLibgcc(Reference* theirs) {
+  struct sigaction now {};
+  sigaction(SIGSEGV, nullptr, &now);
+  if (now.sa_sigaction != &OnFault) {
+    hosts_action = now;
+    struct sigaction action {};
+    action.sa_sigaction = &OnFault;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    sigaction(SIGSEGV, &action, nullptr);
+  }
+  sigjmp_buf here;
+  if (sigsetjmp(here, 0) != 0) {
+    out_of_libgcc = nullptr;
+    return false;
+  }
+  out_of_libgcc = &here;
+  CaptureReference(theirs);
+  out_of_libgcc = nullptr;
+  return true;
+}
+
 __attribute__((noinline)) void CompareHere(const void* caller) {
   busy = true;
   Stack ours;
   Reference theirs;
   CaptureStack(reinterpret_cast<std::uintptr_t>(caller), &ours);
-  CaptureReference(&theirs);
+  const bool whole = AskLibgcc(&theirs);
   // A walk that missed the frame it was to begin with keeps all of them.
-  if (ours.frames[0] == reinterpret_cast<std::uintptr_t>(caller)) {
+  if (whole && ours.frames[0] == reinterpret_cast<std::uintptr_t>(caller)) {
     Judge(0, ours, theirs);
   } else {
     ++counts[0].absent;
@@ -137,9 +170,13 @@ void OnTimer(int, siginfo_t*, void* context) {
   CaptureInterrupted(context, &ours);
   if (IsInLibgcc(ours.frames[0])) {
     ++counts[1].libgccs;
-  } else {
-    CaptureReference(&theirs);
+  } else if (AskLibgcc(&theirs)) {
     Judge(1, ours, theirs);
+  } else {
+    ++counts[1].absent;
+    char text[128];
+    Append(text,
+           snprintf(text, sizeof(text), "libgcc died of %s at %lx\n", program, ours.frames[0]));
   }
   errno = kept;
   busy = false;
