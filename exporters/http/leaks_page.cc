@@ -82,9 +82,9 @@ std::vector<std::pair<std::string, std::string>> Rows(const LeakVerdict& verdict
   }
   for (const std::string& holder : verdict.holders) rows.emplace_back("held by", holder);
   for (const LeakStack& stack : verdict.stacks) {
-    for (std::size_t i = 0; i < stack.frames.size(); ++i) {
-      rows.emplace_back(i == 0 ? stack.role : std::string(), stack.frames[i]);
-    }
+    rows.emplace_back("stack", stack.role);
+    for (const std::string& frame : stack.frames)
+      rows.emplace_back("", absl::StrCat("  ", frame));
   }
   rows.emplace_back("see", CommandFor(verdict, host));
   rows.emplace_back("wrong if", verdict.doubt);
@@ -142,7 +142,7 @@ std::string LeaksText(const LeakReport& report, const std::string& host) {
     absl::StrAppend(&text, "\n", ++number, ". ", ClassText(verdict), ": ", verdict.summary,
                     "\n");
     for (const auto& [name, line] : Rows(verdict, host)) {
-      absl::StrAppendFormat(&text, "   %-12s  %s\n", name, line);
+      absl::StrAppendFormat(&text, "   %-8s  %s\n", name, line);
     }
   }
   if (report.verdicts.empty()) absl::StrAppend(&text, "\nNothing stands out.\n");

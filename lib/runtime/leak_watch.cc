@@ -77,6 +77,10 @@ void* WatchThread(void*) {
     holder.wake.wait_until(lock, next, [&holder] { return holder.users == 0; });
   }
   holder.state.reset();
+  {
+    const std::lock_guard summary_lock(holder.summary_mutex);
+    holder.summary = {};
+  }
   holder.thread_runs = false;
   holder.wake.notify_all();
   return nullptr;
@@ -146,6 +150,32 @@ void WatchState::Remember() {
   if (auto bytes = EncodePprof(collect::CollectConnectionProfile(core, {}))) {
     connections.Add(now_ns, *std::move(bytes));
   }
+}
+
+WatchSummary ReadWatchSummary() {
+  WatchHolder& holder = HolderHere();
+  const std::lock_guard lock(holder.summary_mutex);
+  return holder.summary;
+}
+
+void TellSummary(const WatchState& state, const LeakReport& report, std::int64_t now_ns) {
+  WatchSummary summary{.is_known = true, .judged_ns = now_ns};
+  for (const LeakVerdict& verdict : report.verdicts) {
+    if (!verdict.expected.empty()) continue;
+    auto& [count, bytes] = summary.found[{verdict.kind, verdict.leak_class}];
+    ++count;
+    bytes += verdict.bytes;
+  }
+  const auto as_signed = [](auto value) { return static_cast<std::int64_t>(value); };
+  summary.history_bytes = as_signed(state.past.used_bytes() + state.goroutines.used_bytes() +
+                                    state.connections.used_bytes());
+  summary.snapshots = as_signed(state.past.heap().times_ns().size());
+  summary.thinned_total =
+      as_signed(state.past.thinned_total() + state.goroutines.thinned_total() +
+                state.connections.thinned_total());
+  WatchHolder& holder = HolderHere();
+  const std::lock_guard lock(holder.summary_mutex);
+  holder.summary = std::move(summary);
 }
 
 WatchHolder& HolderHere() {

@@ -28,6 +28,17 @@ struct ExpectedLeak {
 /// One line of the file each; kInvalidArgument names file, line and what is accepted.
 [[nodiscard]] Result<std::vector<ExpectedLeak>> ReadExpectedLeaks(const std::string& path);
 
+/// What is told of the last judgement without waiting for the next one to end.
+struct WatchSummary {
+  bool is_known = false;
+  /// By kind and class, those that are expected left out: how many, and their bytes.
+  std::map<std::pair<LeakKind, LeakClass>, std::pair<std::int64_t, std::int64_t>> found{};
+  std::int64_t judged_ns = 0;  // of the registry's clock
+  std::int64_t history_bytes = 0;
+  std::int64_t snapshots = 0;
+  std::int64_t thinned_total = 0;
+};
+
 class WatchState {
  public:
   WatchState(const core::CoreApi& of, LeakWatchOptions with, std::vector<ExpectedLeak> known);
@@ -41,9 +52,6 @@ class WatchState {
   collect::Past past;
   leaks::BlobHistory goroutines;
   leaks::BlobHistory connections;
-  /// By kind and class, those that are expected left out: how many, and their bytes.
-  std::map<std::pair<LeakKind, LeakClass>, std::pair<std::int64_t, std::int64_t>> last{};
-  std::int64_t judged_ns = 0;  // of the core's clock; 0: not yet
 
  private:
   std::uint64_t ticks_ = 0;
@@ -60,6 +68,8 @@ struct WatchHolder {
   int users = 0;
   bool thread_runs = false;
   std::unique_ptr<WatchState> state{};
+  std::mutex summary_mutex{};  // never held for longer than a copy
+  WatchSummary summary{};
 };
 [[nodiscard]] WatchHolder& HolderHere();
 
@@ -71,6 +81,10 @@ bool WithWatch(const Use& use) {
   use(*holder.state);
   return true;
 }
+
+/// Of this process; is_known is false where nobody watches.
+[[nodiscard]] WatchSummary ReadWatchSummary();
+void TellSummary(const WatchState& state, const LeakReport& report, std::int64_t now_ns);
 
 /// The report, with what `state` remembers if it is not nullptr. The caller holds its lock.
 [[nodiscard]] LeakReport Judge(const core::CoreApi& core, WatchState* state);

@@ -99,13 +99,21 @@ bool IsOfNoUse(std::string_view frame) {
          frame.starts_with("[heldby") || frame.starts_with("heldby::asio::");
 }
 
+std::string WithoutNoise(std::string frame) {
+  static constexpr std::string_view kNoise = "(anonymous namespace)::";
+  for (auto at = frame.find(kNoise); at != frame.npos; at = frame.find(kNoise)) {
+    frame.erase(at, kNoise.size());
+  }
+  return frame;
+}
+
 // "allocated at ReadFile server.cc:12 < Serve server.cc:40": the line that one looks for.
 std::string Where(const LeakStack& stack) {
   std::string text;
   std::size_t shown = 0;
   for (const std::string& frame : stack.frames) {
     if (IsOfNoUse(frame)) continue;
-    text += (text.empty() ? "" : " < ") + frame;
+    text += (text.empty() ? "" : " < ") + WithoutNoise(frame);
     if (++shown == kFramesInSummary) break;
   }
   return text.empty() ? text : stack.role + " " + text;
@@ -210,18 +218,13 @@ LeakReport Judge(const core::CoreApi& core, WatchState* state) {
     Sort(&report.verdicts);
     return report;
   }
-  state->last.clear();
   for (LeakVerdict& verdict : report.verdicts) {
     for (const ExpectedLeak& expected : state->expected) {
       if (Matches(expected, verdict)) verdict.expected = expected.reason;
     }
-    if (!verdict.expected.empty()) continue;
-    auto& [count, bytes] = state->last[{verdict.kind, verdict.leak_class}];
-    ++count;
-    bytes += verdict.bytes;
   }
-  state->judged_ns = evidence.now_ns;
   Sort(&report.verdicts);
+  TellSummary(*state, report, evidence.now_ns);
   return report;
 }
 
