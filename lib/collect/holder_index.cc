@@ -63,14 +63,15 @@ void HolderIndex::Collect() {
   if (!wanted_.any()) return;
   NameConnections();
   NameTasks();
-  registry_.visit_held_samples(
-      [](void* self, const core::HeldSample& sample) {
+  registry_.visit_live_samples(
+      [](void* self, const core::LiveSampleView& sample) {
+        if (sample.connection == 0 && sample.task == 0) return;
         static_cast<HolderIndex*>(self)->Add(sample);
       },
       this);
 }
 
-void HolderIndex::Add(const core::HeldSample& sample) {
+void HolderIndex::Add(const core::LiveSampleView& sample) {
   std::vector<Label> labels;
   for (const auto& [known, id] :
        {std::pair(&connections_, sample.connection), std::pair(&tasks_, sample.task)}) {

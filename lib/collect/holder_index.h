@@ -42,7 +42,7 @@ class HolderIndex {
   std::span<const HeldPart> PartsOf(std::uint32_t site) const;
 
  private:
-  void Add(const core::HeldSample& sample);
+  void Add(const core::LiveSampleView& sample);
 
   const core::RegistryApi& registry_;
   const HolderLabels wanted_;

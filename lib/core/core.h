@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 8;
+inline constexpr std::uint32_t kCoreAbi = 9;
 
 struct HookDescription {
   bool active;
@@ -36,7 +36,7 @@ struct HeapSite {
   std::size_t depth;             // 0: the stack table was full
   bool truncated;
   std::uint32_t labels;  // for visit_labels; 0: none
-  std::uint32_t id;      // as HeldSample::site names it
+  std::uint32_t id;      // as LiveSampleView::site names it
   std::uint64_t size_class_bytes;
   std::uint64_t allocated_objects;
   std::uint64_t allocated_bytes;
@@ -74,14 +74,15 @@ struct Counters {
   std::uint64_t closed_connections_total[2];
 };
 
-/// What a holder holds of a site, one sample of it.
-struct HeldSample {
-  std::uint32_t site;
-  std::uint32_t connection;
-  std::uint32_t task;
+/// A sampled block that is alive, and who holds it.
+struct LiveSampleView {
+  std::uint32_t site;        // HeapSite::id
+  std::uint32_t connection;  // 0: none
+  std::uint32_t task;        // 0: none
   std::uint64_t bytes;
-  std::uint64_t objects;  // in 1/4096
-  bool guessed;           // the connection is what a wrapped call suggested
+  std::uint64_t objects;   // in 1/4096
+  std::uint64_t birth_ns;  // of the clock of RegistryApi::now_ns
+  bool guessed;            // the connection is what a wrapped call suggested
 };
 
 /// A copy of a record. Texts are the program's, and may be gone: read them with care.
@@ -165,8 +166,8 @@ struct RegistryApi {
   std::uint32_t (*visit_tasks_part)(std::uint32_t first, std::uint32_t count,
                                     void (*visit)(void* context, const TaskView& task),
                                     void* context);
-  /// Of those alive that have a connection or a task.
-  void (*visit_held_samples)(void (*visit)(void* context, const HeldSample& sample),
+  /// Each at most once, while others come and go.
+  void (*visit_live_samples)(void (*visit)(void* context, const LiveSampleView& sample),
                              void* context);
   /// As connections and tasks name them, and intern_stack().
   StackView (*stack)(std::uint32_t id);

@@ -163,20 +163,23 @@ void VisitTasks(void (*visit)(void*, const TaskView&), void* context) {
   VisitTasksPart(0, registry.tasks.kSlots, visit, context);
 }
 
-struct HeldVisit {
-  void (*visit)(void* context, const HeldSample& sample);
+struct LiveVisit {
+  void (*visit)(void* context, const LiveSampleView& sample);
   void* context;
 };
 
-void VisitHeldSamples(void (*visit)(void*, const HeldSample&), void* context) {
-  HeldVisit call{visit, context};
+void VisitLiveSamples(void (*visit)(void*, const LiveSampleView&), void* context) {
+  LiveVisit call{visit, context};
   heap_sampler.live().Visit(
       [](void* argument, std::uintptr_t, const LiveSample& sample) {
-        if (sample.connection == 0 && sample.task == 0) return;
-        const auto& held = *static_cast<HeldVisit*>(argument);
-        held.visit(held.context,
-                   {static_cast<std::uint32_t>(sample.site), sample.connection, sample.task,
-                    sample.weight_bytes, sample.weight_objects, sample.guessed});
+        const auto& live = *static_cast<LiveVisit*>(argument);
+        live.visit(live.context, {.site = static_cast<std::uint32_t>(sample.site),
+                                  .connection = sample.connection,
+                                  .task = sample.task,
+                                  .bytes = sample.weight_bytes,
+                                  .objects = sample.weight_objects,
+                                  .birth_ns = sample.birth_ns,
+                                  .guessed = sample.guessed});
       },
       &call);
 }
@@ -239,7 +242,7 @@ extern const RegistryApi registry_api = {
     .visit_tasks = &VisitTasks,
     .visit_connections_part = &VisitConnectionsPart,
     .visit_tasks_part = &VisitTasksPart,
-    .visit_held_samples = &VisitHeldSamples,
+    .visit_live_samples = &VisitLiveSamples,
     .stack = &StackOf,
     .now_ns = &CoarseNowNs,
     .begin_scope = &BeginScope,
