@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 9;
+inline constexpr std::uint32_t kCoreAbi = 10;
 
 struct HookDescription {
   bool active;
