@@ -2,7 +2,7 @@
 # docs/architecture.md; a new edge is added in both places or not at all.
 #
 #   core  base <- stack <- registry <- sampler <- hooks <- core.h
-#   face  profile <- symbolize;  collect: the only door between both;  runtime: all of lib/
+#   face  profile <- {symbolize, leaks};  collect: the only door between both;  runtime: all of lib/
 #   out   exporters: heldby/*.h, profile, base, exporters;  tools: heldby/*.h, exporters, profile
 cmake_minimum_required(VERSION 3.25)
 set(core/base     core/base)
@@ -13,8 +13,9 @@ set(core/hooks    core/hooks core/sampler core/registry core/stack core/base)
 set(core/         core core/hooks core/sampler core/registry core/stack core/base)
 set(profile       profile core/base)
 set(symbolize     symbolize profile core/base)
-set(collect       collect core profile core/base)
-set(runtime       runtime collect symbolize profile core core/base)
+set(leaks         leaks profile core/base)
+set(collect       collect core leaks profile core/base)
+set(runtime       runtime collect leaks symbolize profile core core/base)
 set(exporters     exporters profile core/base)
 set(tools         tools exporters profile)
 set(examples      examples)
