@@ -63,7 +63,7 @@ endif()
 
 # Public headers: the standard library and each other, nothing else. Boost and sockets may come
 # through heldby/asio.h, which no other of them includes; Abseil through heldby/absl.h,
-# prometheus-cpp through heldby/prometheus.h.
+# prometheus-cpp through heldby/prometheus.h, GoogleTest through heldby/testing.h.
 file(GLOB_RECURSE public RELATIVE ${SOURCE_DIR} ${SOURCE_DIR}/include/heldby/*.h)
 foreach(file IN LISTS public)
   set(allowed "<[a-z_]+>|\"heldby/[a-z_]+\\.h\"")
@@ -75,6 +75,9 @@ foreach(file IN LISTS public)
   endif()
   if(file MATCHES "heldby/prometheus\\.h")
     set(allowed "${allowed}|<prometheus/[a-z_/]+\\.h>")
+  endif()
+  if(file MATCHES "heldby/testing\\.h")
+    set(allowed "${allowed}|<gtest/gtest\\.h>")
   endif()
   file(STRINGS ${SOURCE_DIR}/${file} lines REGEX "^#include ")
   foreach(line IN LISTS lines)

@@ -41,6 +41,12 @@ add_library(heldby_prometheus_cpp INTERFACE)
 add_library(heldby::prometheus ALIAS heldby_prometheus_cpp)
 set_target_properties(heldby_prometheus_cpp PROPERTIES EXPORT_NAME prometheus)
 target_link_libraries(heldby_prometheus_cpp INTERFACE heldby prometheus-cpp::core)
+
+# heldby/testing.h: compiled with the GoogleTest that its user brings.
+add_library(heldby_testing INTERFACE)
+add_library(heldby::testing ALIAS heldby_testing)
+set_target_properties(heldby_testing PROPERTIES EXPORT_NAME testing)
+target_link_libraries(heldby_testing INTERFACE heldby GTest::gtest)
 if(TARGET heldby-symbolizer)
   add_dependencies(heldby heldby-symbolizer)
 endif()

@@ -29,6 +29,8 @@ void Visit(void (*visit)(void (*)(void*, const View&), void*), Function function
         &function);
 }
 
+}  // namespace
+
 ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionView& view,
                       std::uint64_t now_ns) {
   ConnectionInfo info;
@@ -70,8 +72,6 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   }
   return info;
 }
-
-}  // namespace
 
 std::string ProfileLabelName(std::string key) {
   static constexpr std::array<std::string_view, 15> kOurs = {
@@ -149,8 +149,6 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
   return SortedByWeight(std::move(connections));
 }
 
-namespace {
-
 TaskInfo InfoOf(const core::RegistryApi& registry, const core::TaskView& view,
                 std::uint64_t now_ns, PlaceTexts* texts) {
   const PlaceTexts::Texts made = texts->Of(view.made_id);
@@ -172,8 +170,6 @@ TaskInfo InfoOf(const core::RegistryApi& registry, const core::TaskView& view,
           .state_age_ns = Since(now_ns, view.parked_since_ns),
           .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)};
 }
-
-}  // namespace
 
 std::vector<Label> UserLabels(const core::RegistryApi& registry, std::uint32_t id) {
   std::vector<Label> labels;

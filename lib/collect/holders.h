@@ -47,6 +47,11 @@ using Labels = std::vector<std::pair<std::string, std::string>>;
 /// The same as labels of a profile, each name once, under the names above.
 [[nodiscard]] std::vector<Label> UserLabels(const core::RegistryApi& registry,
                                             std::uint32_t id);
+/// One of them, with what the kernel knows of its socket. `now_ns`: RegistryApi::now_ns().
+[[nodiscard]] ConnectionInfo InfoOf(const core::RegistryApi& registry,
+                                    const core::ConnectionView& view, std::uint64_t now_ns);
+[[nodiscard]] TaskInfo InfoOf(const core::RegistryApi& registry, const core::TaskView& view,
+                              std::uint64_t now_ns, PlaceTexts* texts);
 [[nodiscard]] std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry);
 /// Those that hold most, then the oldest.
 [[nodiscard]] std::vector<TaskInfo> CollectTasks(

@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 9;
+inline constexpr std::uint32_t kCoreAbi = 10;
 
 struct HookDescription {
   bool active;
@@ -118,7 +118,7 @@ struct TaskView {
   std::uint32_t parent;
   std::uint32_t connection;
   std::uint32_t labels;
-  std::uint32_t stack;  // of the code that made it; one task in some has it
+  std::uint32_t stack;  // of the code that made it; one task in some has it, or all
 };
 
 /// A stack of the table: 0, the table was full, has none.
@@ -175,6 +175,8 @@ struct RegistryApi {
   /// begin_task() and end_task() of a task that is current on the calling thread in between.
   std::uint32_t (*begin_scope)(const Registry::TaskStart& start, Holder* before);
   void (*end_scope)(std::uint32_t id, const Holder& before);
+  /// True: from now on every task keeps the stack that made it. False takes one such call back.
+  void (*keep_task_stacks)(bool keep);
 };
 
 /// What happens to them, for a while: core/registry/event_log.h.

@@ -184,6 +184,14 @@ void VisitLiveSamples(void (*visit)(void*, const LiveSampleView&), void* context
       &call);
 }
 
+void KeepTaskStacks(bool keep) {
+  if (keep) {
+    registry.task_stack_askers.fetch_add(1, kRelaxed);
+  } else {
+    registry.task_stack_askers.fetch_sub(1, kRelaxed);
+  }
+}
+
 EventLog::Started StartTrace() {
   WatchThreadEnds();
   return event_log.Start();
@@ -239,6 +247,7 @@ extern const RegistryApi registry_api = {
     .now_ns = &CoarseNowNs,
     .begin_scope = &BeginScope,
     .end_scope = &EndScope,
+    .keep_task_stacks = &KeepTaskStacks,
 };
 
 }  // namespace heldby::core

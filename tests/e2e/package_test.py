@@ -92,6 +92,13 @@ def is_served_beside_an_exposer(lab, program):
     check(process.wait().status == 0, process.err())
 
 
+def fails_for_what_is_left(lab, program):
+    done = lab.run([program])
+    check(done.status == 1 and "[  PASSED  ] 1 test." in done.out and "FAILED TEST" in done.out
+          and "30008 bytes in 2 blocks, with route=/download\n    Cache::Load" in done.out
+          and "1 task: flusher, with route=/download, waiting for work (" in done.out, f"{done.status}\n{done.out}{done.err}")
+
+
 def build_consumer(lab, name, build, *arguments):
     lab.run_ok([need("cmake"), "-S", f"{lab.source}/tests/consumer/{name}", "-B", build, "-G", "Ninja",
                 *arguments])
@@ -107,6 +114,7 @@ def test_find_package_gives_a_service_its_endpoint(lab):
     sees_its_coroutine(lab, f"{build}/asio_service")
     registered = lab.run([f"{build}/absl_service"])
     check((registered.status, registered.out) == (0, "registered\n"), f"{registered.out}{registered.err}")
+    fails_for_what_is_left(lab, f"{build}/leftover_tests")
     exposes_both(lab, f"{build}/own_exposer")
     is_served_beside_an_exposer(lab, f"{build}/exposer_service")
     counted = lab.run([f"{build}/service_static_core"])

@@ -245,7 +245,8 @@ std::uint32_t Registry::BeginTask(const TaskStart& start, StackTable* stacks) {
   constexpr std::uint32_t kTasksPerStack = 64;
   threads.ListSelf();
   StackId stack = StackId::kNoStack;
-  if (thread_slot.tasks_begun++ % kTasksPerStack == 0 && start.caller != 0) {
+  const bool is_its_turn = thread_slot.tasks_begun++ % kTasksPerStack == 0;
+  if ((is_its_turn || task_stack_askers.load(kRelaxed) != 0) && start.caller != 0) {
     SelfGuard self;
     stack = StackFrom(start.caller, stacks);
   }

@@ -156,6 +156,8 @@ class Registry {
   std::uint64_t opened_total(bool outbound) const { return opened_[outbound].load(); }
   std::uint64_t closed_total(bool outbound) const { return closed_[outbound].load(); }
 
+  /// While it is not 0, each task that begins keeps the stack that made it, not one in some.
+  std::atomic<std::uint32_t> task_stack_askers{0};
   RecordTable<ConnectionRecord, 17> connections;
   RecordTable<TaskRecord, 20> tasks;
   LabelTable labels;
