@@ -2,14 +2,19 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "collect/metrics.h"
 #include "heldby/self.h"
 #include "runtime/core_access.h"
+#include "watch/metrics.h"
 
 namespace heldby {
 namespace {
@@ -54,7 +59,12 @@ Result<std::vector<MetricFamily>> CollectMetrics() {
     Kept& kept = KeptHere();
     const std::lock_guard lock(kept.mutex);
     const double cpu_seconds = static_cast<double>(own_cpu_ns.load()) * 1e-9;
-    return kept.collector.Collect(*core, cpu_seconds);
+    std::vector<MetricFamily> families = kept.collector.Collect(*core, cpu_seconds);
+    collect::MetricList of_the_watch;
+    watch::AddMetrics(&of_the_watch);
+    std::vector<MetricFamily> more = std::move(of_the_watch).Take();
+    std::ranges::move(more, std::back_inserter(families));
+    return families;
   } catch (const std::exception& error) {  // bad_alloc above all
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot collect the metrics: ") + error.what());
