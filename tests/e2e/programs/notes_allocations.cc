@@ -1,9 +1,10 @@
-// Beneath the hooks: what the thread called heldby-watch allocates, one line on stderr each.
+// Beneath the hooks: what threads of the name NOTED_THREAD allocate, one line on stderr each.
 // LD_PRELOAD=libheldby.so:this.so, so that the hooks hand on to it.
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 
 extern "C" {
@@ -16,11 +17,11 @@ void __libc_free(void*);
 
 namespace {
 
-// Opens what it reads before the loop begins; from the first write to the box on, nothing.
 void Note(const char* line) {
+  const char* noted = getenv("NOTED_THREAD");
   char name[16] = "";
   prctl(PR_GET_NAME, name);
-  if (std::strcmp(name, "heldby-watch") != 0) return;
+  if (noted == nullptr || std::strcmp(name, noted) != 0) return;
   if (write(STDERR_FILENO, line, std::strlen(line)) < 0) _exit(3);
 }
 
@@ -28,23 +29,23 @@ void Note(const char* line) {
 
 extern "C" {
 void* malloc(std::size_t size) {
-  Note("watch: malloc\n");
+  Note("noted: malloc\n");
   return __libc_malloc(size);
 }
 void* calloc(std::size_t count, std::size_t size) {
-  Note("watch: calloc\n");
+  Note("noted: calloc\n");
   return __libc_calloc(count, size);
 }
 void* realloc(void* block, std::size_t size) {
-  Note("watch: realloc\n");
+  Note("noted: realloc\n");
   return __libc_realloc(block, size);
 }
 void* memalign(std::size_t alignment, std::size_t size) {
-  Note("watch: memalign\n");
+  Note("noted: memalign\n");
   return __libc_memalign(alignment, size);
 }
 void free(void* block) {
-  if (block != nullptr) Note("watch: free\n");
+  if (block != nullptr) Note("noted: free\n");
   __libc_free(block);
 }
 }
