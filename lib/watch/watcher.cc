@@ -70,7 +70,8 @@ struct Watcher::Memory {
   std::int64_t written_ns = 0;
   std::int64_t modules_ns = 0;
   std::int64_t modules_due_ns = 0;
-  std::int64_t box_due_ns = 0;
+  std::int64_t box_ns = 0;  // when it was written last, and what that took
+  std::int64_t box_cost_ns = 0;
   Occasion occasion;
 };
 
@@ -198,14 +199,14 @@ void Watcher::Loop() {
   while (true) {
     const std::int64_t now_ns = Now();
     const std::int64_t wait_ns = std::clamp<std::int64_t>(
-        std::min(memory_->occasion.outlook.next_look_ns, memory_->box_due_ns - now_ns),
-        1'000'000, kSecond);
+        std::min(memory_->occasion.outlook.next_look_ns, BoxDue() - now_ns), 1'000'000,
+        kSecond);
     const timespec wait = {wait_ns / kSecond, wait_ns % kSecond};
     pollfd wake = {memory_->wake_fd, POLLIN, 0};
     if (ppoll(&wake, 1, &wait, nullptr) > 0) return;
     Look(Now());
     if (memory_->occasion.outlook.fire != Level::kNone) WriteDump(Now());
-    if (Now() >= memory_->box_due_ns) WriteBox(Now());
+    if (Now() >= BoxDue()) WriteBox(Now());
     ReleasePages();
   }
 }
@@ -248,12 +249,17 @@ void Watcher::WriteBox(std::int64_t now_ns) {
   text.Records(/*all_sites=*/false);
   ++counts().box_writes;
   if (!memory.box.Publish(sink.bytes())) ++counts().box_failures;
+  memory.box_ns = Now();
+  memory.box_cost_ns = memory.box_ns - now_ns;
+}
 
-  const Outlook& outlook = memory.occasion.outlook;
-  const bool is_near = outlook.level != Level::kNone || outlook.time_to_limit_ns < 10 * kSecond;
-  const std::int64_t cost_ns = Now() - now_ns;
-  memory.box_due_ns = Now() + (is_near ? std::max(kSecond / 10, cost_ns * 10)
-                                       : std::max(kSecond, cost_ns * 200));
+// Every second, and for half a percent of a processor at most; when seconds are left, for a
+// tenth of one.
+std::int64_t Watcher::BoxDue() const {
+  const Memory& memory = *memory_;
+  const bool is_near = memory.occasion.outlook.time_to_limit_ns < 10 * kSecond;
+  return memory.box_ns + (is_near ? std::max(kSecond / 50, memory.box_cost_ns * 10)
+                                  : std::max(kSecond, memory.box_cost_ns * 200));
 }
 
 bool Watcher::WriteDumpFile(const char* partial) {

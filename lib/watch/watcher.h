@@ -64,6 +64,7 @@ class Watcher {
   void Look(std::int64_t now_ns);
   void WriteDump(std::int64_t now_ns);
   void WriteBox(std::int64_t now_ns);
+  std::int64_t BoxDue() const;
   bool WriteDumpFile(const char* partial);
   void RefreshModules(std::int64_t now_ns);
   void ReleasePages();
