@@ -51,6 +51,17 @@ bool CopyVariable(const char* name, char* copy) {
   return true;
 }
 
+// As FindFace: a relative folder is meant from where the program was started.
+void MakeAbsolute(char (&path)[PATH_MAX]) {
+  char folder[PATH_MAX];
+  if (path[0] == '/' || getcwd(folder, sizeof(folder)) == nullptr) return;
+  const std::size_t length = strlen(folder);
+  if (length + 1 + strlen(path) >= PATH_MAX) return;
+  memmove(path + length + 1, path, strlen(path) + 1);
+  memcpy(path, folder, length);
+  path[length] = '/';
+}
+
 // The face lies beside the core. Asked for while the working directory is still the one that a
 // relative LD_PRELOAD was written for.
 void FindFace() {
@@ -207,6 +218,7 @@ void StartCore() {
   const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
   if (!listen && !watch && !dump) return;
   FindFace();
+  if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
   if (listen || watch) {
     // Loading begins before the host can fork: the flag is up when this constructor returns.

@@ -15,6 +15,7 @@
 #include "heldby/self.h"
 #include "runtime/core_access.h"
 #include "watch/metrics.h"
+#include "watch/watcher.h"
 
 namespace heldby {
 namespace {
@@ -58,7 +59,9 @@ Result<std::vector<MetricFamily>> CollectMetrics() {
   try {
     Kept& kept = KeptHere();
     const std::lock_guard lock(kept.mutex);
-    const double cpu_seconds = static_cast<double>(own_cpu_ns.load()) * 1e-9;
+    // The watch's thread does not end, and says so meanwhile.
+    const std::int64_t cpu_ns = own_cpu_ns.load() + watch::counts().cpu_ns.load();
+    const double cpu_seconds = static_cast<double>(cpu_ns) * 1e-9;
     std::vector<MetricFamily> families = kept.collector.Collect(*core, cpu_seconds);
     collect::MetricList of_the_watch;
     watch::AddMetrics(&of_the_watch);

@@ -17,17 +17,19 @@ namespace heldby::watch {
 bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds) {
   // In containers that share a folder everybody is process 1.
   constexpr int kTries = 100;
-  for (int i = 0; i < kTries && fd_ < 0; ++i) {
+  bool is_made = false;
+  for (int i = 0; i < kTries && !is_made; ++i) {
     name_ = MakeName(pid, time_seconds + i, ".box");
-    fd_ = openat(folder.fd(), name_.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd_ < 0 && errno != EEXIST) return false;
+    is_made =
+        file_.Set(openat(folder.fd(), name_.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!is_made && errno != EEXIST) return false;
   }
-  if (fd_ < 0) return false;
-  flock(fd_, LOCK_EX);  // whoever tries it to find out lets go at once
+  if (!is_made) return false;
+  flock(file_.fd(), LOCK_EX);  // whoever tries it to find out lets go at once
   // Line ends, not zeroes: a box is a text. And written, not reserved: the pages are there.
   memset(half_, '\n', sizeof(half_));
   for (const std::size_t at : {std::size_t{0}, dump::kBoxHalfBytes}) {
-    const ssize_t wrote = pwrite(fd_, half_, sizeof(half_), static_cast<off_t>(at));
+    const ssize_t wrote = pwrite(file_.fd(), half_, sizeof(half_), static_cast<off_t>(at));
     if (wrote == static_cast<ssize_t>(sizeof(half_))) continue;
     if (wrote >= 0) errno = ENOSPC;
     const int error = errno;
@@ -35,7 +37,7 @@ bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t t
     errno = error;
     return false;
   }
-  mapped_ = mmap(nullptr, dump::kBoxBytes, PROT_READ, MAP_SHARED, fd_, 0);
+  mapped_ = mmap(nullptr, dump::kBoxBytes, PROT_READ, MAP_SHARED, file_.fd(), 0);
   if (mapped_ == MAP_FAILED) mapped_ = nullptr;
   if (mapped_ != nullptr && mlock(mapped_, dump::kBoxBytes) != 0) {
     // Not allowed: the pages may have to be read again.
@@ -44,6 +46,10 @@ bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t t
 }
 
 bool BlackBox::Publish(std::size_t bytes) {
+  if (!file_.IsStillOurs()) {
+    errno = EBADF;
+    return false;
+  }
   const std::size_t which = sequence_ % 2;
   ++sequence_;
   memset(half_, ' ', dump::kBoxHeadingBytes);
@@ -58,17 +64,17 @@ bool BlackBox::Publish(std::size_t bytes) {
   last_bytes_[which] = bytes;
   const std::size_t size = dump::kBoxHeadingBytes + end;
   const ssize_t wrote =
-      pwrite(fd_, half_, size, static_cast<off_t>(which * dump::kBoxHalfBytes));
+      pwrite(file_.fd(), half_, size, static_cast<off_t>(which * dump::kBoxHalfBytes));
   if (wrote >= 0 && static_cast<std::size_t>(wrote) != size) errno = ENOSPC;
   return wrote == static_cast<ssize_t>(size);
 }
 
 void BlackBox::Remove(const DumpFolder& folder) {
-  struct stat here {};
-  struct stat ours {};
-  if (fd_ >= 0 && fstat(fd_, &ours) == 0 &&
-      fstatat(folder.fd(), name_.text, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
-      here.st_ino == ours.st_ino && here.st_dev == ours.st_dev) {
+  struct stat facts {};
+  std::int64_t free_bytes = 0;
+  if (file_.fd() >= 0 && folder.Examine(0, &free_bytes) != Refusal::kFile &&
+      fstatat(folder.fd(), name_.text, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+      file_.IsThatFile(facts)) {
     unlinkat(folder.fd(), name_.text, 0);
   }
   Close();
@@ -77,8 +83,7 @@ void BlackBox::Remove(const DumpFolder& folder) {
 void BlackBox::Close() {
   if (mapped_ != nullptr) munmap(mapped_, dump::kBoxBytes);
   mapped_ = nullptr;
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  file_.Close();
 }
 
 }  // namespace heldby::watch

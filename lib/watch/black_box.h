@@ -18,6 +18,7 @@
 
 #include "profile/dump_format.h"
 #include "watch/dump_folder.h"
+#include "watch/owned_file.h"
 
 namespace heldby::watch {
 
@@ -38,7 +39,6 @@ class BlackBox {
   bool Publish(std::size_t bytes);
 
   const char* name() const { return name_.text; }
-  bool is_open() const { return fd_ >= 0; }
 
   /// The file goes too, if it is still this one.
   void Remove(const DumpFolder& folder);
@@ -46,7 +46,7 @@ class BlackBox {
   void Close();
 
  private:
-  int fd_ = -1;
+  OwnedFile file_;
   void* mapped_ = nullptr;
   std::uint64_t sequence_ = 0;
   std::size_t last_bytes_[2] = {};

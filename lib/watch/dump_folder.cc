@@ -98,18 +98,12 @@ FileName MakeName(std::int64_t pid, std::int64_t time_seconds, std::string_view 
 }
 
 bool DumpFolder::Open(const char* path) {
-  fd_ = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return fd_ >= 0;
-}
-
-void DumpFolder::Close() {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  return file_.Set(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 Refusal DumpFolder::Examine(std::int64_t bytes, std::int64_t* free_bytes) const {
   struct statfs facts {};
-  if (fstatfs(fd_, &facts) != 0) return Refusal::kFile;
+  if (!file_.IsStillOurs() || fstatfs(fd(), &facts) != 0) return Refusal::kFile;
   *free_bytes = static_cast<std::int64_t>(facts.f_bavail) * facts.f_bsize;
   if (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC ||
       facts.f_type == HUGETLBFS_MAGIC) {
@@ -123,8 +117,8 @@ void DumpFolder::Sweep(std::span<char> buffer) const {
   for (const auto& [ending, most] :
        {std::pair(kDumpEnding, kMostDumps), std::pair(kBoxEnding, kMostBoxes)}) {
     for (int i = 0; i < kMostAtOnce; ++i) {
-      const Census census = Count(fd_, ending, buffer);
-      if (census.count <= most || unlinkat(fd_, census.oldest, 0) != 0) break;
+      const Census census = Count(fd(), ending, buffer);
+      if (census.count <= most || unlinkat(fd(), census.oldest, 0) != 0) break;
     }
   }
 }

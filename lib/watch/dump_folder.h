@@ -15,6 +15,8 @@
 #include <span>
 #include <string_view>
 
+#include "watch/owned_file.h"
+
 namespace heldby::watch {
 
 inline constexpr std::size_t kMostDumps = 64;
@@ -35,15 +37,11 @@ FileName MakeName(std::int64_t pid, std::int64_t time_seconds, std::string_view 
 
 class DumpFolder {
  public:
-  DumpFolder() = default;
-  DumpFolder(const DumpFolder&) = delete;
-  DumpFolder& operator=(const DumpFolder&) = delete;
-  ~DumpFolder() { Close(); }
-
   /// False: errno says why.
   bool Open(const char* path);
-  void Close();
-  int fd() const { return fd_; }
+  void Close() { file_.Close(); }
+  /// For the ...at() calls. REQUIRES for those that change something: Examine() was content.
+  int fd() const { return file_.fd(); }
 
   /// kMemoryFile: its files are memory (tmpfs, ramfs), and count against the limit themselves.
   /// kShortDisk: less than `bytes` are free for us. kFile: it cannot be told.
@@ -54,7 +52,7 @@ class DumpFolder {
   void Sweep(std::span<char> buffer) const;
 
  private:
-  int fd_ = -1;
+  OwnedFile file_;
 };
 
 }  // namespace heldby::watch

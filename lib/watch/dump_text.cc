@@ -114,8 +114,13 @@ void DumpText::Heading(const Occasion& occasion) {
   }
   sink_.Text("resident       ").Number(occasion.resident_bytes).Text(" bytes, of this process");
   sink_.EndLine();
-  sink_.Text("live heap      ").Number(holdings_.live_bytes());
-  sink_.Text(" bytes, estimated from samples").EndLine();
+  const core::HookDescription hooks = core_.describe_hooks();
+  if (hooks.active) {
+    sink_.Text("live heap      ").Number(holdings_.live_bytes());
+    sink_.Text(" bytes, estimated from samples").EndLine();
+  } else {
+    sink_.Text("live heap      not seen: ").Text(hooks.reason).EndLine();
+  }
 }
 
 void DumpText::Verdict() {

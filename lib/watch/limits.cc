@@ -18,9 +18,9 @@ namespace {
 
 static_assert(kMostLimits == 16 + 2);
 
-std::string_view ReadFile(int fd, std::span<char> buffer) {
-  if (fd < 0) return {};
-  const ssize_t got = pread(fd, buffer.data(), buffer.size(), 0);
+std::string_view ReadFile(const OwnedFile& file, std::span<char> buffer) {
+  if (file.fd() < 0) return {};
+  const ssize_t got = pread(file.fd(), buffer.data(), buffer.size(), 0);
   return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
 }
 
@@ -38,8 +38,8 @@ bool NumberAfter(std::string_view text, std::string_view key, std::int64_t* valu
   return false;
 }
 
-int OpenIn(const std::string& dir, const char* name) {
-  return open((dir + name).c_str(), O_RDONLY | O_CLOEXEC);
+void Open(const std::string& path, OwnedFile* file) {
+  file->Set(open(path.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
 }  // namespace
@@ -50,29 +50,23 @@ void Limits::Open() {
   is_v2_ = found.is_v2;
   for (const std::string& dir : found.dirs) {
     if (groups_count_ == kMostGroups) break;
-    Group group;
-    group.limit_fd = OpenIn(dir, is_v2_ ? "/memory.max" : "/memory.limit_in_bytes");
-    group.used_fd = OpenIn(dir, is_v2_ ? "/memory.current" : "/memory.usage_in_bytes");
-    group.stat_fd = OpenIn(dir, "/memory.stat");
+    Group& group = groups_[groups_count_++];
+    watch::Open(dir + (is_v2_ ? "/memory.max" : "/memory.limit_in_bytes"), &group.limit);
+    watch::Open(dir + (is_v2_ ? "/memory.current" : "/memory.usage_in_bytes"), &group.used);
+    watch::Open(dir + "/memory.stat", &group.stat);
     snprintf(group.dir, sizeof(group.dir), "%s", dir.c_str());
-    groups_[groups_count_++] = group;
   }
-  statm_fd_ = open("/proc/thread-self/statm", O_RDONLY | O_CLOEXEC);
-  meminfo_fd_ = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+  watch::Open("/proc/thread-self/statm", &statm_);
+  watch::Open("/proc/meminfo", &meminfo_);
 }
 
 void Limits::Close() {
-  for (std::size_t i = 0; i < groups_count_; ++i) {
-    for (const int fd : {groups_[i].limit_fd, groups_[i].used_fd, groups_[i].stat_fd}) {
-      if (fd >= 0) close(fd);
-    }
-    groups_[i] = Group();
+  for (Group& group : groups_) {
+    for (OwnedFile* file : {&group.limit, &group.used, &group.stat}) file->Close();
   }
   groups_count_ = 0;
-  for (int* fd : {&statm_fd_, &meminfo_fd_}) {
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-  }
+  statm_.Close();
+  meminfo_.Close();
 }
 
 void Limits::ReadGroup(Group* group, std::int64_t now_ns, std::span<char> buffer,
@@ -82,8 +76,8 @@ void Limits::ReadGroup(Group* group, std::int64_t now_ns, std::span<char> buffer
   reading->kind = LimitKind::kCgroup;
   std::int64_t limit = 0;
   std::int64_t used = 0;
-  reading->valid = ParseNumber(ReadFile(group->limit_fd, buffer), &limit) && limit > 0 &&
-                   limit < kNone && ParseNumber(ReadFile(group->used_fd, buffer), &used);
+  reading->valid = ParseNumber(ReadFile(group->limit, buffer), &limit) && limit > 0 &&
+                   limit < kNone && ParseNumber(ReadFile(group->used, buffer), &used);
   if (!reading->valid) return;
   // The statistics cost a hundred times as much as the number, and matter near the limit only:
   // pages of files that nobody has used for a while go before anything is refused.
@@ -91,7 +85,7 @@ void Limits::ReadGroup(Group* group, std::int64_t now_ns, std::span<char> buffer
     if (now_ns - group->inactive_read_ns >= kStatAgeNs || used >= limit / 20 * 19) {
       group->inactive_bytes = 0;
       group->inactive_read_ns = now_ns;
-      NumberAfter(ReadFile(group->stat_fd, buffer),
+      NumberAfter(ReadFile(group->stat, buffer),
                   is_v2_ ? "inactive_file " : "total_inactive_file ", &group->inactive_bytes);
     }
     used -= std::min(used, group->inactive_bytes);
@@ -102,7 +96,7 @@ void Limits::ReadGroup(Group* group, std::int64_t now_ns, std::span<char> buffer
 
 void Limits::ReadAddressSpace(std::span<char> buffer, Reading* reading) {
   reading->kind = LimitKind::kAddressSpace;
-  const std::string_view text = ReadFile(statm_fd_, buffer);
+  const std::string_view text = ReadFile(statm_, buffer);
   std::int64_t pages = 0;
   std::int64_t resident_pages = 0;
   reading->valid = ParseNumber(text, &pages);
@@ -124,7 +118,7 @@ void Limits::ReadHost(std::int64_t now_ns, std::span<char> buffer, Reading* read
   reading->kind = LimitKind::kHost;
   if (reading->valid && now_ns - host_read_ns_ < kAgeNs) return;
   host_read_ns_ = now_ns;
-  const std::string_view text = ReadFile(meminfo_fd_, buffer);
+  const std::string_view text = ReadFile(meminfo_, buffer);
   std::int64_t total = 0;
   std::int64_t available = 0;
   std::int64_t swap = 0;

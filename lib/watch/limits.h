@@ -15,16 +15,12 @@
 #include <span>
 
 #include "watch/levels.h"
+#include "watch/owned_file.h"
 
 namespace heldby::watch {
 
 class Limits {
  public:
-  Limits() = default;
-  Limits(const Limits&) = delete;
-  Limits& operator=(const Limits&) = delete;
-  ~Limits() { Close(); }
-
   /// To be called by the thread that calls Read(): files of /proc are that thread's.
   void Open();
   void Close();
@@ -46,9 +42,9 @@ class Limits {
   static constexpr std::size_t kMostGroups = 16;
 
   struct Group {
-    int limit_fd = -1;
-    int used_fd = -1;
-    int stat_fd = -1;
+    OwnedFile limit;
+    OwnedFile used;
+    OwnedFile stat;
     std::int64_t inactive_bytes = 0;
     std::int64_t inactive_read_ns = 0;
     char dir[256] = "";
@@ -61,8 +57,8 @@ class Limits {
   bool is_v2_ = false;
   std::size_t groups_count_ = 0;
   Group groups_[kMostGroups];
-  int statm_fd_ = -1;
-  int meminfo_fd_ = -1;
+  OwnedFile statm_;
+  OwnedFile meminfo_;
   std::int64_t page_bytes_ = 4096;
   std::int64_t host_read_ns_ = 0;
   std::int64_t resident_bytes_ = 0;

@@ -95,15 +95,17 @@ struct CodeModules::Line {
 };
 
 void CodeModules::Refresh(const core::CoreApi& core, int maps_fd, std::span<char> buffer) {
-  if (maps_fd < 0 || lseek(maps_fd, 0, SEEK_SET) != 0) return;
+  if (maps_fd < 0) return;
   count_ = 0;
   paths_used_ = 0;
   dropped_ = 0;
   header_address_ = 0;
   std::size_t used = 0;
+  off_t offset = 0;
   while (true) {
-    const ssize_t got = read(maps_fd, buffer.data() + used, buffer.size() - used);
+    const ssize_t got = pread(maps_fd, buffer.data() + used, buffer.size() - used, offset);
     if (got <= 0) break;
+    offset += got;
     used += static_cast<std::size_t>(got);
     std::size_t at = 0;
     for (const char* end; (end = static_cast<const char*>(

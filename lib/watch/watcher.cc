@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "watch/holdings.h"
 #include "watch/limits.h"
 #include "watch/modules.h"
+#include "watch/owned_file.h"
 #include "watch/peer_text.h"
 
 namespace heldby::watch {
@@ -64,9 +64,9 @@ struct Watcher::Memory {
 
   pthread_t thread{};
   sem_t is_ready{};
-  int wake_fd = -1;
-  int maps_fd = -1;
-  int written_fd = -1;  // a dump whose pages are to be given back
+  sem_t is_over{};
+  OwnedFile maps;
+  FileName written;  // a dump whose pages are to be given back
   std::int64_t written_ns = 0;
   std::int64_t modules_ns = 0;
   std::int64_t modules_due_ns = 0;
@@ -89,6 +89,7 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
   }
   auto* memory = new (place) Memory(options);
   sem_init(&memory->is_ready, 0, 0);
+  sem_init(&memory->is_over, 0, 0);
   mprotect(memory->stack, kPage, PROT_NONE);
   std::unique_ptr<Watcher> watcher(new Watcher(core, options, memory));
 
@@ -103,8 +104,7 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
     return nullptr;
   }
   memory->folder.Sweep({memory->buffer, sizeof(memory->buffer)});
-  memory->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (!memory->box.Create(memory->folder, getpid(), UnixSeconds()) || memory->wake_fd < 0) {
+  if (!memory->box.Create(memory->folder, getpid(), UnixSeconds())) {
     snprintf(why, sizeof(why), "cannot create %s: %s", memory->box.name(), strerror(errno));
     return nullptr;
   }
@@ -138,10 +138,7 @@ void Watcher::End(std::unique_ptr<Watcher> watcher) {
   if (watcher == nullptr) return;
   constexpr std::int64_t kPatienceSeconds = 5;
   Memory& memory = *watcher->memory_;
-  const std::uint64_t one = 1;
-  if (write(memory.wake_fd, &one, sizeof(one)) < 0) {
-    // Its counter is full of wake-ups already.
-  }
+  sem_post(&memory.is_over);
   counts().is_running.store(false);
   counts().time_to_limit_ns.store(kNever);
   const timespec patience = {UnixSeconds() + kPatienceSeconds, 0};
@@ -153,10 +150,8 @@ void Watcher::End(std::unique_ptr<Watcher> watcher) {
 Watcher::~Watcher() {
   if (memory_ == nullptr) return;
   memory_->box.Remove(memory_->folder);
-  for (const int fd : {memory_->wake_fd, memory_->maps_fd, memory_->written_fd}) {
-    if (fd >= 0) close(fd);
-  }
   sem_destroy(&memory_->is_ready);
+  sem_destroy(&memory_->is_over);
   memory_->~Memory();
   munmap(memory_, sizeof(Memory));
 }
@@ -166,9 +161,7 @@ void Watcher::ForgetInChild() {
   memory_->box.Close();
   memory_->folder.Close();
   memory_->limits.Close();
-  for (const int fd : {memory_->wake_fd, memory_->maps_fd, memory_->written_fd}) {
-    if (fd >= 0) close(fd);
-  }
+  memory_->maps.Close();
   // The stack of a thread that is not there is in it; no list of libc's has it any more.
   munmap(memory_, sizeof(Memory));
   memory_ = nullptr;
@@ -183,7 +176,7 @@ void* Watcher::Run(void* self) {
   memory.limits.Open();
   // With its name nothing is allocated any more: a test tells by it.
   pthread_setname_np(pthread_self(), "heldby-watch");
-  memory.maps_fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
+  memory.maps.Set(open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC));
   // Both halves of the box are filled, and all that runs later has run once: its code is in
   // memory, and bound.
   memory.occasion.outlook.tightest = -1;
@@ -196,18 +189,22 @@ void* Watcher::Run(void* self) {
 }
 
 void Watcher::Loop() {
+  const std::int64_t earlier_ns = counts().cpu_ns.load();
   while (true) {
     const std::int64_t now_ns = Now();
     const std::int64_t wait_ns = std::clamp<std::int64_t>(
         std::min(memory_->occasion.outlook.next_look_ns, BoxDue() - now_ns), 1'000'000,
         kSecond);
-    const timespec wait = {wait_ns / kSecond, wait_ns % kSecond};
-    pollfd wake = {memory_->wake_fd, POLLIN, 0};
-    if (ppoll(&wake, 1, &wait, nullptr) > 0) return;
+    const std::int64_t until_ns = Now() + wait_ns;
+    const timespec until = {until_ns / kSecond, until_ns % kSecond};
+    if (sem_clockwait(&memory_->is_over, CLOCK_MONOTONIC, &until) == 0) return;
     Look(Now());
     if (memory_->occasion.outlook.fire != Level::kNone) WriteDump(Now());
     if (Now() >= BoxDue()) WriteBox(Now());
     ReleasePages();
+    timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    counts().cpu_ns.store(earlier_ns + used.tv_sec * kSecond + used.tv_nsec);
   }
 }
 
@@ -229,7 +226,8 @@ void Watcher::Look(std::int64_t now_ns) {
 // A process with ten thousand mappings needs its time for it: a two hundredth of all.
 void Watcher::RefreshModules(std::int64_t now_ns) {
   constexpr std::int64_t kShare = 200;
-  memory_->modules.Refresh(core_, memory_->maps_fd, {memory_->buffer, sizeof(memory_->buffer)});
+  memory_->modules.Refresh(core_, memory_->maps.fd(),
+                           {memory_->buffer, sizeof(memory_->buffer)});
   memory_->modules_ns = Now();
   memory_->modules_due_ns =
       memory_->modules_ns + std::max(10 * kSecond, (memory_->modules_ns - now_ns) * kShare);
@@ -262,10 +260,12 @@ std::int64_t Watcher::BoxDue() const {
                                   : std::max(kSecond, memory.box_cost_ns * 200));
 }
 
-bool Watcher::WriteDumpFile(const char* partial) {
+// What goes into the file goes to the disk from now on, so that the pages can be given back.
+bool Watcher::WriteDumpFile(const char* partial, const char* name) {
   Memory& memory = *memory_;
-  const int fd = openat(memory.folder.fd(), partial,
-                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int folder = memory.folder.fd();
+  const int fd =
+      openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return false;
   // Pages of files count, too: a small group has little room for them.
   std::int64_t most = kMostDumpBytes;
@@ -280,26 +280,29 @@ bool Watcher::WriteDumpFile(const char* partial) {
   sink.Flush();
   text.Records(/*all_sites=*/true);
   sink.Flush();
-  if (sink.error() != 0) {
-    close(fd);
-    errno = sink.error();
-    return false;
+  errno = sink.error();
+  const bool done = errno == 0 && renameat(folder, partial, folder, name) == 0;
+  const int error = errno;
+  if (done) {
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+  } else {
+    unlinkat(folder, partial, 0);
   }
-  if (memory.written_fd >= 0) close(memory.written_fd);
-  memory.written_fd = fd;
-  memory.written_ns = Now();
-  return true;
+  close(fd);
+  errno = error;
+  return done;
 }
 
 void Watcher::WriteDump(std::int64_t now_ns) {
   Memory& memory = *memory_;
   const Occasion& occasion = memory.occasion;
+  const std::int64_t unix_seconds = UnixSeconds();
   char ending[32];
   TextSink end(-1, ending, sizeof(ending), SIZE_MAX);
   end.Text(".").Text(NameOf(occasion.level)).Text(".heap");
-  FileName name = MakeName(getpid(), UnixSeconds(), {ending, end.column()});
+  const FileName name = MakeName(getpid(), unix_seconds, {ending, end.column()});
   end.Text(".partial");
-  const FileName partial = MakeName(getpid(), UnixSeconds(), {ending, end.column()});
+  const FileName partial = MakeName(getpid(), unix_seconds, {ending, end.column()});
 
   // In a group of many, those that hold next to nothing stay silent.
   Refusal refusal = Refusal::kNone;
@@ -316,16 +319,16 @@ void Watcher::WriteDump(std::int64_t now_ns) {
     if (now_ns - memory.modules_ns >= 10 * kSecond) RefreshModules(now_ns);
     memory.holdings.Find(core_);
     memory.holdings.FindHeld(core_);
-    if (!WriteDumpFile(partial.text) ||
-        renameat(memory.folder.fd(), partial.text, memory.folder.fd(), name.text) != 0) {
+    if (WriteDumpFile(partial.text, name.text)) {
+      memory.written = name;
+      memory.written_ns = Now();
+    } else {
       error = errno;
       refusal = Refusal::kFile;
-      unlinkat(memory.folder.fd(), partial.text, 0);
     }
   }
   if (refusal == Refusal::kNone) {
     ++counts().dumps[static_cast<int>(occasion.level)];
-    sync_file_range(memory.written_fd, 0, 0, SYNC_FILE_RANGE_WRITE);
   } else {
     ++counts().refused[static_cast<int>(refusal)];
   }
@@ -334,10 +337,13 @@ void Watcher::WriteDump(std::int64_t now_ns) {
 
 // What has gone to the disk by now need not stay in memory, where it counts.
 void Watcher::ReleasePages() {
-  if (memory_->written_fd < 0 || Now() - memory_->written_ns < kSecond) return;
-  posix_fadvise(memory_->written_fd, 0, 0, POSIX_FADV_DONTNEED);
-  close(memory_->written_fd);
-  memory_->written_fd = -1;
+  if (memory_->written.text[0] == '\0' || Now() - memory_->written_ns < kSecond) return;
+  const int fd = openat(memory_->folder.fd(), memory_->written.text,
+                        O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  memory_->written = FileName();
+  if (fd < 0) return;
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
 }
 
 void Watcher::Say(std::int64_t free_bytes, Refusal refusal, int error, const FileName& name) {

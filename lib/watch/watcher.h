@@ -32,6 +32,7 @@ struct WatchCounts {
   std::atomic<std::uint64_t> box_writes{0};
   std::atomic<std::uint64_t> box_failures{0};
   std::atomic<std::int64_t> time_to_limit_ns{kNever};
+  std::atomic<std::int64_t> cpu_ns{0};
   std::atomic<bool> is_running{false};
 };
 WatchCounts& counts();
@@ -65,7 +66,7 @@ class Watcher {
   void WriteDump(std::int64_t now_ns);
   void WriteBox(std::int64_t now_ns);
   std::int64_t BoxDue() const;
-  bool WriteDumpFile(const char* partial);
+  bool WriteDumpFile(const char* partial, const char* name);
   void RefreshModules(std::int64_t now_ns);
   void ReleasePages();
   void Say(std::int64_t free_bytes, Refusal refusal, int error, const FileName& name);

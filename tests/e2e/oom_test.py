@@ -292,6 +292,44 @@ def test_a_forked_child_has_a_watch_and_a_box_of_its_own(lab):
         check(len(files(folder, ".box")) == 1, "the child's alone is left")
 
 
+def switches_of_the_watch(process):
+    """How often its thread has gone to sleep."""
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        status = read_text(f"/proc/{process.pid}/task/{task}/status")
+        if "Name:\theldby-watch\n" in status:
+            return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", status)[1])
+    raise Failure("no thread called heldby-watch")
+
+
+def test_a_program_that_closes_every_descriptor_keeps_its_own_files(lab):
+    """As daemons do. What it opens next has the numbers that the watch had. The folder is a relative one."""
+    program = """
+import os, sys, time
+os.chdir("/")
+while not os.listdir(sys.argv[2]): time.sleep(0.1)
+os.closerange(3, 4096)
+files = [os.open(f"{sys.argv[1]}/own{i}", os.O_RDWR | os.O_CREAT) for i in range(100)]
+for fd in files: os.write(fd, b"0123456789")
+for fd in files: os.lseek(fd, 5, os.SEEK_SET)
+print("opened", flush=True)
+sys.stdin.readline()
+print([os.lseek(fd, 0, os.SEEK_CUR) for fd in files] == [5] * 100, flush=True)
+"""
+    with folder_on_disk(lab) as folder:
+        process = lab.start([need("python3"), "-c", program, lab.tmp, folder], lab.preloaded(HELDBY_DUMP_DIR="."),
+                            stdin=subprocess.PIPE, cwd=folder)
+        process.wait_for("opened")
+        fill_address_space(process)
+        before = switches_of_the_watch(process)
+        wait_until(lambda: switches_of_the_watch(process) >= before + 5, "the watch to look", 60)
+        process.popen.stdin.close()
+        done = process.wait()
+        check((done.status, done.out) == (0, "opened\nTrue\n"), f"{done.status}: {done.out}{done.err}")
+        for i in range(100):
+            content = read_text(lab.path(f"own{i}"))
+            check(content == "0123456789", f"own{i} has {content!r}")
+
+
 def test_processes_that_end_at_once_leave_nothing_and_load_nothing(lab):
     with folder_on_disk(lab) as folder:
         script = "for i in 1 2 3; do /bin/true; done; (exit 0); grep -c libheldby-server /proc/self/maps"
