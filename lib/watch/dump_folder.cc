@@ -46,27 +46,45 @@ struct Census {
   char oldest[FileName::kBytes] = "";
 };
 
-// How many files of one kind there are, and the oldest that may go.
-Census Count(int folder, std::string_view ending, std::span<char> buffer) {
-  Census census;
-  if (lseek(folder, 0, SEEK_SET) != 0) return census;
+// Names in the folder, one after the other.
+template <typename Visit>
+void ForEachName(int folder, std::span<char> buffer, const Visit& visit) {
+  if (lseek(folder, 0, SEEK_SET) != 0) return;
   while (true) {
     const ssize_t got = getdents64(folder, buffer.data(), buffer.size());
-    if (got <= 0) break;
+    if (got <= 0) return;
     for (ssize_t at = 0; at < got;) {
       const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
       at += entry->d_reclen;
-      const std::string_view name = entry->d_name;
-      const std::string_view time = TimeIn(name, ending);
-      if (time.empty() || name.size() >= sizeof(census.oldest)) continue;
-      if (ending == kBoxEnding && IsLocked(folder, entry->d_name)) continue;
-      ++census.count;
-      if (census.oldest[0] != '\0' && time >= census.oldest_time) continue;
-      census.oldest_time[time.copy(census.oldest_time, sizeof(census.oldest_time) - 1)] = '\0';
-      census.oldest[name.copy(census.oldest, sizeof(census.oldest) - 1)] = '\0';
+      visit(entry->d_name);
     }
   }
+}
+
+// How many files of one kind there are, and the oldest that may go.
+Census Count(int folder, std::string_view ending, std::span<char> buffer) {
+  Census census;
+  ForEachName(folder, buffer, [&](const char* file) {
+    const std::string_view name = file;
+    const std::string_view time = TimeIn(name, ending);
+    if (time.empty() || name.size() >= sizeof(census.oldest)) return;
+    if (ending == kBoxEnding && IsLocked(folder, file)) return;
+    ++census.count;
+    if (census.oldest[0] != '\0' && time >= census.oldest_time) return;
+    census.oldest_time[time.copy(census.oldest_time, sizeof(census.oldest_time) - 1)] = '\0';
+    census.oldest[name.copy(census.oldest, sizeof(census.oldest) - 1)] = '\0';
+  });
   return census;
+}
+
+bool BeginsWithMark(int folder, const char* name, std::string_view mark) {
+  const int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return false;
+  char text[512];
+  const ssize_t got = pread(fd, text, sizeof(text), 0);
+  close(fd);
+  return got > 0 &&
+         std::string_view(text, static_cast<std::size_t>(got)).find(mark) != mark.npos;
 }
 
 }  // namespace
@@ -110,6 +128,21 @@ Refusal DumpFolder::Examine(std::int64_t bytes, std::int64_t* free_bytes) const 
     return Refusal::kMemoryFile;
   }
   return *free_bytes < bytes ? Refusal::kShortDisk : Refusal::kNone;
+}
+
+void DumpFolder::RemoveEarlierBox(std::int64_t pid, std::string_view mark,
+                                  std::span<char> buffer) const {
+  FileName ours;
+  TextSink sink(-1, ours.text, sizeof(ours.text) - 1, SIZE_MAX);
+  sink.Text(kPrefix).Number(pid).Text(".");
+  const std::string_view prefix(ours.text, sink.column());
+  ForEachName(fd(), buffer, [&](const char* file) {
+    const std::string_view name = file;
+    if (name.starts_with(prefix) && !TimeIn(name, kBoxEnding).empty() &&
+        !IsLocked(fd(), file) && BeginsWithMark(fd(), file, mark)) {
+      unlinkat(fd(), file, 0);
+    }
+  });
 }
 
 void DumpFolder::Sweep(std::span<char> buffer) const {

@@ -47,6 +47,10 @@ class DumpFolder {
   /// kShortDisk: less than `bytes` are free for us. kFile: it cannot be told.
   Refusal Examine(std::int64_t bytes, std::int64_t* free_bytes) const;
 
+  /// Takes away the box that this process had before it called exec: nobody was killed. Its
+  /// text has `mark` in its first lines.
+  void RemoveEarlierBox(std::int64_t pid, std::string_view mark, std::span<char> buffer) const;
+
   /// Before one more is written: takes away the oldest dumps, and boxes of processes that are
   /// gone, beyond what is kept.
   void Sweep(std::span<char> buffer) const;

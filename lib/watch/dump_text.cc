@@ -90,6 +90,7 @@ void DumpText::Heading(const Occasion& occasion) {
   }
   sink_.EndLine();
   sink_.Text("process        ").Text(program_invocation_short_name).Text(", ").Number(getpid());
+  sink_.Text(", ").Text(kBegun).Number(occasion.begun_ticks).Text(" since boot");
   sink_.EndLine();
   sink_.Text("time           ");
   UtcTime(now.tv_sec, /*for_file_names=*/false, &sink_);

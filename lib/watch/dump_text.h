@@ -30,7 +30,11 @@ struct Occasion {
   Reading tightest;
   Limits::Name limit{"", ""};
   std::int64_t resident_bytes = 0;
+  /// When the process began, in the kernel's ticks: with its id, it and no other.
+  std::int64_t begun_ticks = 0;
 };
+
+inline constexpr std::string_view kBegun = "begun at tick ";
 
 class DumpText {
  public:

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -40,6 +41,20 @@ std::int64_t UnixSeconds() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return now.tv_sec;
+}
+
+// Stays the same through exec, as the id does.
+std::int64_t BegunTicks() {
+  char text[1024];
+  const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  const ssize_t got = read(fd, text, sizeof(text) - 1);
+  close(fd);
+  text[std::max<ssize_t>(got, 0)] = '\0';
+  // The name before the last parenthesis may be anything; the 20th number after it.
+  const char* at = strrchr(text, ')');
+  for (int i = 0; i < 20 && at != nullptr; ++i) at = strchr(at + 1, ' ');
+  return at != nullptr ? strtoll(at, nullptr, 10) : 0;
 }
 
 }  // namespace
@@ -103,7 +118,14 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
              "on tmpfs or ramfs, whose files are memory and count against the limit");
     return nullptr;
   }
-  memory->folder.Sweep({memory->buffer, sizeof(memory->buffer)});
+  memory->occasion.begun_ticks = BegunTicks();
+  char mark[64];
+  const int mark_bytes = snprintf(mark, sizeof(mark), "%s%lld ", kBegun.data(),
+                                  static_cast<long long>(memory->occasion.begun_ticks));
+  const std::span<char> buffer(memory->buffer);
+  memory->folder.RemoveEarlierBox(getpid(), {mark, static_cast<std::size_t>(mark_bytes)},
+                                  buffer);
+  memory->folder.Sweep(buffer);
   if (!memory->box.Create(memory->folder, getpid(), UnixSeconds())) {
     snprintf(why, sizeof(why), "cannot create %s: %s", memory->box.name(), strerror(errno));
     return nullptr;

@@ -10,77 +10,14 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
-from harness import Failure, check, need, read_text, run, wait_until
+from harness import Failure, check, read_text, run, wait_until
+from memory_group import memory_group
 
 MEGA = 1000 * 1000
-V1, V2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
-
-
-def own_group(hierarchy):
-    for line in read_text("/proc/self/cgroup").splitlines():
-        number, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(",") if hierarchy == V1 else number == "0":
-            return path.rstrip("/")
-    return ""
-
-
-class Group:
-    """A memory control group of our own, below the one we are in."""
-
-    def __init__(self, folder, is_v2):
-        self.folder, self.is_v2 = folder, is_v2
-
-    def write(self, name, value):
-        with open(os.path.join(self.folder, name), "w", encoding="ascii") as file:
-            file.write(str(value))
-
-    def limit(self, limit_bytes):
-        self.write("memory.max" if self.is_v2 else "memory.limit_in_bytes", limit_bytes)
-        with contextlib.suppress(OSError):  # no swap: the limit is the limit
-            self.write("memory.swap.max" if self.is_v2 else "memory.memsw.limit_in_bytes",
-                       0 if self.is_v2 else limit_bytes)
-
-    def command(self, argv):
-        return ["sh", "-c", f'echo $$ > {self.folder}/cgroup.procs && exec "$@"', "sh", *map(str, argv)]
-
-    def remove(self):
-        with contextlib.suppress(OSError):
-            with open(os.path.join(self.folder, "cgroup.procs"), encoding="ascii") as procs:
-                for pid in procs.read().split():
-                    os.kill(int(pid), signal.SIGKILL)
-        for _ in range(200):
-            try:
-                os.rmdir(self.folder)
-                return
-            except FileNotFoundError:
-                return
-            except OSError:  # what was killed is still on its way out
-                time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def memory_group(limit_bytes):
-    """A Group, or None where none can be made."""
-    group = None
-    for hierarchy in (V1, V2):
-        folder = f"{hierarchy}{own_group(hierarchy)}/heldby-test-{os.getpid()}"
-        with contextlib.suppress(OSError):
-            os.mkdir(folder)
-            candidate = Group(folder, hierarchy == V2)
-            try:
-                candidate.limit(limit_bytes)
-                group = candidate
-                break
-            except OSError:
-                os.rmdir(folder)
-    try:
-        yield group
-    finally:
-        if group:
-            group.remove()
 
 
 @contextlib.contextmanager
@@ -282,7 +219,7 @@ def test_a_level_is_written_once_in_its_cool_down_and_again_after_it(lab):
 def test_a_forked_child_has_a_watch_and_a_box_of_its_own(lab):
     program = "import os, time\nif os.fork() == 0: time.sleep(100)\nos.wait()"
     with folder_on_disk(lab) as folder:
-        parent = lab.start([need("python3"), "-c", f"import time; time.sleep(1)\n{program}"],
+        parent = lab.start([sys.executable, "-c", f"import time; time.sleep(1)\n{program}"],
                            lab.preloaded(HELDBY_DUMP_DIR=folder))
         boxes = wait_until(lambda: len(files(folder, ".box")) == 2 and files(folder, ".box"), "two boxes")
         owners = {int(os.path.basename(box).split(".")[1]) for box in boxes}
@@ -316,7 +253,7 @@ sys.stdin.readline()
 print([os.lseek(fd, 0, os.SEEK_CUR) for fd in files] == [5] * 100, flush=True)
 """
     with folder_on_disk(lab) as folder:
-        process = lab.start([need("python3"), "-c", program, lab.tmp, folder], lab.preloaded(HELDBY_DUMP_DIR="."),
+        process = lab.start([sys.executable, "-c", program, lab.tmp, folder], lab.preloaded(HELDBY_DUMP_DIR="."),
                             stdin=subprocess.PIPE, cwd=folder)
         process.wait_for("opened")
         fill_address_space(process)
@@ -328,6 +265,25 @@ print([os.lseek(fd, 0, os.SEEK_CUR) for fd in files] == [5] * 100, flush=True)
         for i in range(100):
             content = read_text(lab.path(f"own{i}"))
             check(content == "0123456789", f"own{i} has {content!r}")
+
+
+def summary_of(lab, path):
+    return lab.run([lab.heldby, "convert", "-summary", path]).out
+
+
+def test_a_box_from_before_exec_goes_with_its_successor(lab):
+    """An entry script that takes a while and calls exec: one process, and nobody was killed."""
+    with folder_on_disk(lab) as folder:
+        script = 'while ! test -e "$1"/*.box; do sleep 0.1; done; echo "$1"/*.box; shift; exec "$@"'
+        process = lab.start(["sh", "-c", script, "sh", folder, grows(lab), 1000, 1], lab.preloaded(HELDBY_DUMP_DIR=folder),
+                            stdin=subprocess.PIPE)
+        process.wait_for(rf"heldby\.{process.pid}\.\w+\.box")
+        process.wait_for("grown")
+        # The same second is the same name.
+        wait_until(lambda: [path for path in files(folder, ".box") if "grows," in summary_of(lab, path)]
+                   == files(folder, ".box") != [], "a new box in the place of the old one", 60)
+        process.popen.stdin.close()
+        check(process.wait().status == 0 and os.listdir(folder) == [], f"left behind: {os.listdir(folder)}")
 
 
 def test_processes_that_end_at_once_leave_nothing_and_load_nothing(lab):
