@@ -14,7 +14,8 @@
 
 namespace heldby::watch {
 
-bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds) {
+bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds,
+                      std::string_view mark) {
   // In containers that share a folder everybody is process 1.
   constexpr int kTries = 100;
   bool is_made = false;
@@ -28,6 +29,7 @@ bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t t
   flock(file_.fd(), LOCK_EX);  // whoever tries it to find out lets go at once
   // Line ends, not zeroes: a box is a text. And written, not reserved: the pages are there.
   memset(half_, '\n', sizeof(half_));
+  mark.copy(half_, dump::kBoxHeadingBytes);
   for (const std::size_t at : {std::size_t{0}, dump::kBoxHalfBytes}) {
     const ssize_t wrote = pwrite(file_.fd(), half_, sizeof(half_), static_cast<off_t>(at));
     if (wrote == static_cast<ssize_t>(sizeof(half_))) continue;

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "profile/dump_format.h"
 #include "watch/dump_folder.h"
@@ -30,8 +31,10 @@ class BlackBox {
   BlackBox(const BlackBox&) = delete;
   BlackBox& operator=(const BlackBox&) = delete;
 
-  /// False: errno says why.
-  bool Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds);
+  /// `mark`: for DumpFolder::RemoveEarlierBox(), until the first text is there. False: errno
+  /// says why.
+  bool Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds,
+              std::string_view mark);
 
   /// Where the next text goes: kTextBytes.
   char* text() { return half_ + dump::kBoxHeadingBytes; }

@@ -119,14 +119,14 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
     return nullptr;
   }
   memory->occasion.begun_ticks = BegunTicks();
-  char mark[64];
-  const int mark_bytes = snprintf(mark, sizeof(mark), "%s%lld ", kBegun.data(),
-                                  static_cast<long long>(memory->occasion.begun_ticks));
+  char text[64];
+  const int size = snprintf(text, sizeof(text), "%s%lld ", kBegun.data(),
+                            static_cast<long long>(memory->occasion.begun_ticks));
+  const std::string_view mark(text, static_cast<std::size_t>(size));
   const std::span<char> buffer(memory->buffer);
-  memory->folder.RemoveEarlierBox(getpid(), {mark, static_cast<std::size_t>(mark_bytes)},
-                                  buffer);
+  memory->folder.RemoveEarlierBox(getpid(), mark, buffer);
   memory->folder.Sweep(buffer);
-  if (!memory->box.Create(memory->folder, getpid(), UnixSeconds())) {
+  if (!memory->box.Create(memory->folder, getpid(), UnixSeconds(), mark)) {
     snprintf(why, sizeof(why), "cannot create %s: %s", memory->box.name(), strerror(errno));
     return nullptr;
   }

@@ -64,7 +64,7 @@ TEST_F(DumpFolderTest, TheOldestDumpsGoAndWhatIsNotOursStays) {
 TEST_F(DumpFolderTest, BoxesOfTheDeadGoAndThoseOfTheLivingStay) {
   std::vector<BlackBox> living(3);
   for (std::size_t i = 0; i < living.size(); ++i) {
-    ASSERT_TRUE(living[i].Create(folder_, 7, 1000 + static_cast<std::int64_t>(i)));
+    ASSERT_TRUE(living[i].Create(folder_, 7, 1000 + static_cast<std::int64_t>(i), ""));
   }
   for (std::size_t i = 0; i < kMostBoxes + 5; ++i) {
     Make(MakeName(8, 2'000'000 + static_cast<std::int64_t>(i), ".box").text);
@@ -81,8 +81,8 @@ TEST_F(DumpFolderTest, BoxesOfTheDeadGoAndThoseOfTheLivingStay) {
 TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
   BlackBox one;
   BlackBox other;
-  ASSERT_TRUE(one.Create(folder_, 1, 1000));
-  ASSERT_TRUE(other.Create(folder_, 1, 1000));
+  ASSERT_TRUE(one.Create(folder_, 1, 1000, ""));
+  ASSERT_TRUE(other.Create(folder_, 1, 1000, ""));
   EXPECT_STRNE(one.name(), other.name());
   one.Remove(folder_);
   EXPECT_EQ(Names(), std::set<std::string>{other.name()});
@@ -91,7 +91,7 @@ TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
 
 TEST_F(DumpFolderTest, AnotherFileInThePlaceOfABoxStays) {
   BlackBox box;
-  ASSERT_TRUE(box.Create(folder_, 1, 1000));
+  ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
   const std::string name = box.name();
   std::filesystem::remove(path_ / name);
   Make(name);

@@ -211,7 +211,7 @@ std::string Box(const std::string& older, const std::string& newer) {
   DumpFolder folder;
   EXPECT_TRUE(folder.Open(path.c_str()));
   auto box = std::make_unique<BlackBox>();
-  EXPECT_TRUE(box->Create(folder, 7, 1000));
+  EXPECT_TRUE(box->Create(folder, 7, 1000, ""));
   for (const std::string& text : {older, newer}) {
     if (text.empty()) continue;
     text.copy(box->text(), text.size());
