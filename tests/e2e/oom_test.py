@@ -62,8 +62,8 @@ def check_names_the_holder(lab, path, least_bytes):
     held = lab.top(out).cum_of("Hoard::Grow")
     check(held >= least_bytes, f"{path}: {held} bytes at Hoard::Grow, at least {least_bytes} are held\n"
                                f"{lab.top(out).text}")
-    listing = lab.pprof("-list=Hoard::Grow", out)
-    check("new char[kBlockBytes]" in listing, f"no line of the source:\n{listing}")
+    lines = lab.pprof("-top", "-lines", out)
+    check(re.search(r"Hoard::Grow\(\) .*/grows\.cc:\d+", lines), f"no line of the source:\n{lines}")
     return comments
 
 
