@@ -6,58 +6,23 @@
 // <live samples> <table bytes> <functions in it>". A profile is SnapshotHeap(), symbols
 // included, and EncodePprof().
 //
-// The stacks: 1,000 functions, each an instantiation of its own; a path of kPathLength of them,
-// chosen by the number of the stack, ends in malloc. Symbolizing has 1,000 names and their
-// lines to find in this program's DWARF, as it has in a service of middling size.
+// Symbolizing has 1,000 names and their lines to find in this program's DWARF, as it has in a
+// service of middling size.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <set>
-#include <utility>
 #include <vector>
 
+#include "bench/distinct_stacks.h"
 #include "core/core.h"
 #include "heldby/heap.h"
 #include "heldby/profile.h"
 
 namespace heldby::bench {
 namespace {
-
-constexpr int kFunctions = 1000;
-constexpr int kPathLength = 20;
-constexpr std::size_t kBlockBytes = 100;
-
-struct Path {
-  std::uint64_t state;  // which function comes next: a generator's, so that paths part early
-  int left;
-};
-
-using Step = void* (*)(Path path);
-extern const std::array<Step, kFunctions> steps;
-
-template <int kNumber>
-struct Function {
-  __attribute__((noinline)) static void* Call(Path path) {
-    void* block;
-    if (path.left == 0) {
-      block = std::malloc(kBlockBytes);
-    } else {
-      path.state = path.state * 6364136223846793005u + 1442695040888963407u;
-      block = steps[(path.state >> 33) % kFunctions]({path.state, path.left - 1});
-    }
-    asm volatile("" : "+r"(block) : "i"(kNumber));  // no tail call, no merging of equal bodies
-    return block;
-  }
-};
-
-template <std::size_t... kNumbers>
-constexpr std::array<Step, kFunctions> AllSteps(std::index_sequence<kNumbers...>) {
-  return {&Function<static_cast<int>(kNumbers)>::Call...};
-}
-const std::array<Step, kFunctions> steps = AllSteps(std::make_index_sequence<kFunctions>());
 
 struct Taken {
   double ms = 0;
@@ -90,8 +55,7 @@ int Measure(std::uint64_t stacks, int blocks_per_stack, int warm_runs) {
   blocks.reserve(stacks * static_cast<std::size_t>(blocks_per_stack));
   for (std::uint64_t stack = 0; stack < stacks; ++stack) {
     for (int i = 0; i < blocks_per_stack; ++i) {
-      const Path path{(stack + 1) * 0x9e3779b97f4a7c15u, kPathLength};
-      blocks.push_back(steps[stack % kFunctions](path));
+      blocks.push_back(AllocateAt(stack));
     }
   }
   const core::Counters counters = heldby_core_v1()->read_counters();
