@@ -1,7 +1,7 @@
 // tools/commands.h - one function per subcommand of `heldby`.
 //
 // Each takes what follows the subcommand on the command line and returns the exit status:
-// 0 done, 1 it did not work (one line on stderr says why), 2 wrong usage.
+// 0 done, 1 it did not work (one line on stderr says why), 2 wrong usage, 3 there are leaks.
 #pragma once
 
 #include <string_view>
@@ -16,6 +16,9 @@ int Run(const Arguments& arguments);
 
 /// heldby ls: the processes of this user that serve an endpoint.
 int List(const Arguments& arguments);
+
+/// heldby leaks [options] TARGET: what /debug/leaks says; 3: it names leaks.
+int LeaksMain(const Arguments& arguments);
 
 /// heldby fetch [options] TARGET [PROFILE]: a profile of a server into a file.
 int FetchMain(const Arguments& arguments);

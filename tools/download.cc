@@ -126,8 +126,14 @@ void AddDownloadFlags(DownloadOptions* options, Flags* flags) {
 
 Result<Download> Fetch(std::string_view target, std::string_view profile,
                        const DownloadOptions& options, std::string_view command) {
-  auto source = ParseSource(target, profile);
+  const auto source = ParseSource(target, profile);
   if (!source) return source.status();
+  return FetchFrom(*source, options, command);
+}
+
+Result<Download> FetchFrom(const Source& from, const DownloadOptions& options,
+                           std::string_view command) {
+  Result<Source> source = from;
   if (options.seconds > 0) SetSeconds(static_cast<std::int64_t>(options.seconds), &*source);
   const auto token = Token(options);
   if (!token) return token.status();

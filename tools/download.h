@@ -37,4 +37,8 @@ struct Download {
 [[nodiscard]] Result<Download> Fetch(std::string_view target, std::string_view profile,
                                      const DownloadOptions& options, std::string_view command);
 
+/// The same, of what is not a profile.
+[[nodiscard]] Result<Download> FetchFrom(const Source& from, const DownloadOptions& options,
+                                         std::string_view command);
+
 }  // namespace heldby::tools

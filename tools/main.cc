@@ -15,6 +15,9 @@ constexpr char kUsage[] =
     "      127.0.0.1:6060, 127.0.0.1:0 (any free port, the default), unix:/path/%p.sock\n"
     "  heldby ls\n"
     "      lists your processes that serve an endpoint\n"
+    "  heldby leaks [-json] [-token-file FILE] TARGET\n"
+    "      what leaks there, since when, and who holds it; ends with status 3 if anything "
+    "does\n"
     "  heldby fetch [-o FILE] [-seconds N] [-token-file FILE] TARGET [PROFILE]\n"
     "      saves a profile, heap if none is named. TARGET: host:port, http://..., a process "
     "id,\n"
@@ -37,6 +40,7 @@ int main(int argc, char** argv) {
   const heldby::tools::Arguments arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
   if (command == "run") return heldby::tools::Run(arguments);
   if (command == "ls") return heldby::tools::List(arguments);
+  if (command == "leaks") return heldby::tools::LeaksMain(arguments);
   if (command == "fetch") return heldby::tools::FetchMain(arguments);
   if (command == "top") return heldby::tools::TopMain(arguments);
   if (command == "diff") return heldby::tools::DiffMain(arguments);
@@ -53,10 +57,11 @@ int main(int argc, char** argv) {
   if (command.empty()) {
     std::fputs(kUsage, stderr);
   } else {
-    std::fprintf(stderr,
-                 "heldby: unknown command \"%s\"; accepted: run, ls, fetch, top, diff, text, "
-                 "convert, version, help\n",
-                 std::string(command).c_str());
+    std::fprintf(
+        stderr,
+        "heldby: unknown command \"%s\"; accepted: run, ls, leaks, fetch, top, diff, text, "
+        "convert, version, help\n",
+        std::string(command).c_str());
   }
   return 2;
 }

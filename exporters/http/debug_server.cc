@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "exporters/http/access.h"
+#include "exporters/http/leak_watch_options.h"
 #include "exporters/http/listen_address.h"
 #include "exporters/http/listener.h"
 #include "exporters/http/server.h"
@@ -18,6 +19,7 @@ namespace heldby {
 class DebugServer::Impl {
  public:
   std::unique_ptr<http::Server> server;
+  std::optional<LeakWatch> watch;
   std::uint16_t port = 0;
   std::string address;
 
@@ -58,6 +60,9 @@ Result<std::unique_ptr<DebugServer::Impl>> DebugServer::Impl::Start(
                                     http::Router());
   if (!server) return server.status();
   impl->server = *std::move(server);
+  auto watch = http::StartWatch(options.watch);
+  if (!watch) return watch.status();
+  impl->watch = *std::move(watch);
   return impl;
 }
 
@@ -81,6 +86,7 @@ void DebugServer::Stop() {
   if (!impl_) return;
   const UnsampledScope unsampled;
   impl_->server->Stop();
+  impl_->watch.reset();
 }
 
 std::uint16_t DebugServer::port() const { return impl_ ? impl_->port : 0; }

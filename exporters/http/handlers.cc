@@ -11,10 +11,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/table_page.h"
 #include "exporters/pprof/text.h"
 #include "heldby/cpu.h"
+#include "heldby/leaks.h"
 #include "heldby/trace.h"
 #include "heldby/wall.h"
 #include "profile/merge.h"
@@ -60,6 +62,27 @@ Response Delta(const ProfileEntry& entry, const TakeOptions& options, std::int64
   delta->time_ns = after->time_ns;
   delta->duration_ns = std::max<std::int64_t>(after->time_ns - before->time_ns, 1);
   return Encoded(Concat(entry.name, "-delta"), *delta);
+}
+
+// since=10m: what nobody planned to compare with.
+Response Since(const ProfileEntry& entry, const Query& query, std::string_view given) {
+  absl::Duration ago;
+  const bool is_number = !given.empty() && given.find_first_not_of("0123456789") == given.npos;
+  const std::string text = is_number ? Concat(given, "s") : std::string(given);
+  if (!absl::ParseDuration(text, &ago) || ago <= absl::ZeroDuration() ||
+      ago > absl::Hours(24 * 366)) {
+    return ErrorReply(400, Concat("since is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
+                                  "\"; accepted: a time such as 90s, 10m, 1h or 48h"));
+  }
+  for (const char* other : {"seconds", "debug", "labels", "frames"}) {
+    if (!query.Get(other).empty()) {
+      return ErrorReply(400, Concat("since and ", other, " params are incompatible"));
+    }
+  }
+  auto profile = ProfileSince(entry.name, absl::ToChronoNanoseconds(ago));
+  if (profile) return Encoded(Concat(entry.name, "-since"), *profile);
+  const bool is_unknown = profile.status().code() == StatusCode::kNotFound;
+  return ErrorReply(is_unknown ? 400 : 503, profile.status().message());
 }
 
 // labels=connection,task,state,age or all.
@@ -170,6 +193,11 @@ Response IndexPage(std::span<const ProfileEntry> profiles) {
   }
   absl::StrAppend(&html,
                   "</ul>\n<p><a href='goroutine?debug=2'>full goroutine stack dump</a></p>\n"
+                  "<p>What leaks: <a href='../leaks'>leaks</a>. What has changed: heap since "
+                  "<a href='heap?since=10m'>10 min</a>, <a href='heap?since=1h'>1 h</a>, "
+                  "<a href='heap?since=24h'>1 d</a> ago, goroutine since "
+                  "<a href='goroutine?since=1h'>1 h</a>, connections since "
+                  "<a href='connections?since=1h'>1 h</a> ago.</p>\n"
                   "<p>Who holds it: <a href='../connections'>connections</a>, "
                   "<a href='../tasks'>tasks</a>. Figures for Prometheus: "
                   "<a href='../../metrics'>metrics</a>.</p>\n</body>\n</html>\n");
@@ -185,6 +213,9 @@ Response NamedProfile(const ProfileEntry& entry, const Query& query,
   const auto& text = is_full ? entry.full_text : entry.text;
   const TakeOptions options = {
       .all_frames = query.Get("frames") == "all", .labels = *labels, .each = is_full};
+  if (const std::string_view given = query.Get("since"); !given.empty()) {
+    return Since(entry, query, given);
+  }
   if (const std::string_view given = query.Get("seconds"); !given.empty()) {
     const auto seconds = ParseInteger(given);
     if (!seconds || *seconds <= 0) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "exporters/http/holder_pages.h"
+#include "exporters/http/leaks_page.h"
 #include "exporters/http/metrics_page.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/request_counts.h"
@@ -73,10 +74,11 @@ Response Router::Dispatch(const Request& request) const {
   const bool is_health = path == "/healthz";
   const bool is_connections = path == "/debug/connections";
   const bool is_tasks = path == "/debug/tasks";
+  const bool is_leaks = path == "/debug/leaks";
   const auto timed = std::ranges::find(TimedPages(), path, &TimedPage::path);
   const bool is_timed = timed != TimedPages().end();
   const bool is_metrics = path == "/metrics";
-  const bool is_page = is_connections || is_tasks || is_timed || is_metrics;
+  const bool is_page = is_connections || is_tasks || is_leaks || is_timed || is_metrics;
   if (!is_root && !is_health && !is_page && !path.starts_with(kRoot)) {
     return ErrorReply(404, "404 page not found");
   }
@@ -104,6 +106,7 @@ Response Router::Dispatch(const Request& request) const {
     const auto query = Query::Parse(target->raw_query);
     if (!query) return ErrorReply(400, query.status().message());
     if (is_timed) return timed->answer(*query, request.cancelled);
+    if (is_leaks) return LeaksPage(request, *query);
     return is_connections ? ConnectionsPage(request, *query) : TasksPage(request, *query);
   }
   return Named(request, path.substr(kRoot.size()), *target);

@@ -23,6 +23,15 @@ namespace heldby {
 
 enum class Direction { kInbound, kOutbound };
 
+/// What the kernel's figures say is wrong: ConnectionInfo::verdict has it in words.
+enum class ConnectionProblem {
+  kNone,
+  kPeerStoppedReading,
+  kPeerDead,
+  kWeStoppedReading,
+  kClosedByPeer,  // and not by us
+};
+
 /// Names one connection, as long as it is there and for some thousands after; 0 names none.
 enum class ConnectionId : std::uint32_t { kNone = 0 };
 
@@ -77,7 +86,9 @@ struct ConnectionInfo {
   std::uint64_t unsent_bytes = 0;  // in the kernel, not yet taken or acknowledged by the peer
   std::uint64_t unread_bytes = 0;  // arrived and not read by us
   std::int64_t stalled_ns = 0;     // for how long nothing has moved, where something should
-  std::string verdict{};           // "peer stopped reading for 93 s with 2621440 bytes unsent"
+  ConnectionProblem problem{};
+  bool is_idle = false;   // nothing has moved for a second
+  std::string verdict{};  // "peer stopped reading for 93 s with 2621440 bytes unsent"
   std::vector<std::uint64_t> opened_by{};  // call addresses, innermost first: SymbolNames()
 };
 

@@ -10,8 +10,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "heldby/leaks.h"
 #include "heldby/status.h"
 
 namespace heldby {
@@ -25,6 +27,10 @@ struct DebugServerOptions {
   /// A file whose first line is the bearer token, at least 16 characters. Read once, at
   /// Start(). Empty: the environment variable HELDBY_TOKEN_FILE, if set.
   std::string token_file{};
+
+  /// What is remembered and judged while it serves. None: as HELDBY_LEAKS_WINDOW ("10m"; "0" is
+  /// not at all), HELDBY_LEAKS_EXPECTED and HELDBY_HISTORY_BYTES say, or else as they default.
+  std::optional<LeakWatchOptions> watch{};
 
   /// Further names accepted in the Host header, besides loopback names and the bound address.
   std::string extra_hosts{};  // comma-separated, without ports

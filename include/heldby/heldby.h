@@ -12,6 +12,7 @@
 #include "heldby/heap.h"            // IWYU pragma: export
 #include "heldby/http.h"            // IWYU pragma: export
 #include "heldby/labels.h"          // IWYU pragma: export
+#include "heldby/leaks.h"           // IWYU pragma: export
 #include "heldby/profile.h"         // IWYU pragma: export
 #include "heldby/propagate.h"       // IWYU pragma: export
 #include "heldby/self.h"            // IWYU pragma: export

@@ -40,15 +40,15 @@ ConnectionState StateOf(const SocketState& socket) {
   if (!socket.known) return ConnectionState::kUnknown;
   const SocketVerdict verdict = Judge(socket);
   switch (verdict.problem) {
-    case SocketProblem::kPeerStoppedReading:
+    case ConnectionProblem::kPeerStoppedReading:
       return ConnectionState::kPeerStoppedReading;
-    case SocketProblem::kPeerDead:
+    case ConnectionProblem::kPeerDead:
       return ConnectionState::kPeerDead;
-    case SocketProblem::kWeStoppedReading:
+    case ConnectionProblem::kWeStoppedReading:
       return ConnectionState::kWeStoppedReading;
-    case SocketProblem::kClosedByPeer:
+    case ConnectionProblem::kClosedByPeer:
       return ConnectionState::kClosedByPeer;
-    case SocketProblem::kNone:
+    case ConnectionProblem::kNone:
       break;
   }
   return verdict.is_idle ? ConnectionState::kIdle : ConnectionState::kActive;

@@ -22,8 +22,10 @@ constexpr std::uint64_t kObjectUnit = 4096;
 
 class HeapCollector {
  public:
-  HeapCollector(const core::CoreApi& core, const HolderLabels& wanted)
+  HeapCollector(const core::CoreApi& core, const HolderLabels& wanted,
+                std::vector<leaks::SiteTotals> before)
       : core_(core),
+        before_(std::move(before)),
         holders_(*core.registry, wanted),
         builder_({{"alloc_objects", "count"},
                   {"alloc_space", "bytes"},
@@ -82,7 +84,12 @@ class HeapCollector {
       with_holder.insert(with_holder.end(), part.labels.begin(), part.labels.end());
       builder_.AddSample(stack, mine, std::move(with_holder));
     }
-    const Values values = ValuesOf(rest);
+    Values values = ValuesOf(rest);
+    if (!before_.empty()) {
+      const Values were = ValuesBefore(site);
+      std::ranges::transform(values, were, values.begin(), std::minus<>());
+      if (values == Values{}) return;
+    }
     if (holders_.wanted()) {
       if (values == Values{}) return;
       labels.push_back({.key = "holder", .text = "unattributed"});
@@ -98,6 +105,16 @@ class HeapCollector {
     return {objects(site.allocated_objects), static_cast<std::int64_t>(site.allocated_bytes),
             objects(site.allocated_objects - site.freed_objects),
             static_cast<std::int64_t>(site.allocated_bytes - site.freed_bytes)};
+  }
+
+  Values ValuesBefore(core::HeapSite site) const {
+    const auto found = std::ranges::lower_bound(before_, site.id, {}, &leaks::SiteTotals::site);
+    if (found == before_.end() || found->site != site.id) return {};
+    site.allocated_bytes = found->allocated_bytes;
+    site.allocated_objects = found->allocated_objects;
+    site.freed_bytes = found->freed_bytes;
+    site.freed_objects = found->freed_objects;
+    return ValuesOf(site);
   }
 
   // What is missing from a profile belongs into it: the header of every report shows comments.
@@ -123,6 +140,7 @@ class HeapCollector {
   }
 
   const core::CoreApi& core_;
+  const std::vector<leaks::SiteTotals> before_;
   HolderIndex holders_;
   ProfileBuilder builder_;
   StackLocations locations_{core_, &builder_};
@@ -131,7 +149,11 @@ class HeapCollector {
 }  // namespace
 
 Profile CollectHeap(const core::CoreApi& core, const HolderLabels& labels) {
-  return HeapCollector(core, labels).Collect();
+  return HeapCollector(core, labels, {}).Collect();
+}
+
+Profile CollectHeapSince(const core::CoreApi& core, std::vector<leaks::SiteTotals> before) {
+  return HeapCollector(core, {}, std::move(before)).Collect();
 }
 
 }  // namespace heldby::collect

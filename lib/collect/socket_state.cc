@@ -126,11 +126,11 @@ SocketVerdict Judge(const SocketState& socket) {
     // A unix socket keeps no times: what waits is all there is to say. What the peer has not
     // read is counted by the kernel with its own overhead.
     if (socket.unsent_bytes > 0) {
-      return {SocketProblem::kPeerStoppedReading,
+      return {ConnectionProblem::kPeerStoppedReading,
               absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers")};
     }
     if (socket.unread_bytes > 0) {
-      return {SocketProblem::kWeStoppedReading,
+      return {ConnectionProblem::kWeStoppedReading,
               absl::StrCat("we have not read ", socket.unread_bytes, " bytes")};
     }
     return {};
@@ -143,13 +143,13 @@ SocketVerdict Judge(const SocketState& socket) {
   const bool unanswered = acknowledged_ms > sent_ms + kAnswerMs;
   if (socket.unacked_segments > 0 && (socket.retransmits > 0 || socket.backoff > 0) &&
       unanswered && acknowledged_ms >= kStalledMs) {
-    return {SocketProblem::kPeerDead,
+    return {ConnectionProblem::kPeerDead,
             absl::StrCat("peer or path dead: no answer for ", Seconds(acknowledged_ms),
                          " with ", socket.unsent_bytes, " bytes unacknowledged"),
             acknowledged_ms};
   }
   if (socket.notsent_bytes > 0 && sent_ms >= kStalledMs) {
-    return {SocketProblem::kPeerStoppedReading,
+    return {ConnectionProblem::kPeerStoppedReading,
             absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
                          socket.unsent_bytes, " bytes unsent"),
             sent_ms};
@@ -159,12 +159,12 @@ SocketVerdict Judge(const SocketState& socket) {
                                    ? absl::StrCat(", ", socket.unread_bytes, " bytes unread")
                                    : std::string();
     // The end itself carries no data: what it does renew is the time of the last packet.
-    return {SocketProblem::kClosedByPeer,
+    return {ConnectionProblem::kClosedByPeer,
             absl::StrCat("closed by the peer but not by us", unread),
             std::min(received_ms, acknowledged_ms)};
   }
   if (socket.unread_bytes > 0 && received_ms >= kStalledMs) {
-    return {SocketProblem::kWeStoppedReading,
+    return {ConnectionProblem::kWeStoppedReading,
             absl::StrCat("we stopped reading for ", Seconds(received_ms), " with ",
                          socket.unread_bytes, " bytes waiting"),
             received_ms};

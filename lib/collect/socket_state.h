@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "heldby/connection.h"
+
 struct sockaddr;
 
 namespace heldby::collect {
@@ -36,16 +38,8 @@ struct SocketState {
 /// "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "unix"; empty: not known.
 [[nodiscard]] std::string AddressText(const sockaddr* address, std::uint32_t size_bytes);
 
-enum class SocketProblem {
-  kNone,
-  kPeerStoppedReading,
-  kPeerDead,
-  kWeStoppedReading,
-  kClosedByPeer,  // and not by us
-};
-
 struct SocketVerdict {
-  SocketProblem problem = SocketProblem::kNone;
+  ConnectionProblem problem = ConnectionProblem::kNone;
   std::string text{};           // empty: nothing to say
   std::int64_t stalled_ms = 0;  // 0: nothing is
   bool is_idle = false;

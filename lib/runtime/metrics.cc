@@ -2,14 +2,19 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 
+#include "collect/metric_list.h"
 #include "collect/metrics.h"
+#include "heldby/leaks.h"
 #include "heldby/self.h"
 #include "runtime/core_access.h"
+#include "runtime/leak_watch.h"
 
 namespace heldby {
 namespace {
@@ -38,6 +43,45 @@ Kept& KeptHere() {
 
 std::atomic<std::int64_t> own_cpu_ns{0};
 
+constexpr LeakKind kKinds[] = {LeakKind::kStuckReaders,        LeakKind::kUnreadResponses,
+                               LeakKind::kUnclosedConnections, LeakKind::kGrowingConnections,
+                               LeakKind::kPilingTasks,         LeakKind::kLostWakeups,
+                               LeakKind::kOutlivedHolders,     LeakKind::kGrowingSite};
+
+// What was judged last: a scrape judges nothing itself.
+void AddLeaks(const core::CoreApi& core, std::vector<MetricFamily>* families) {
+  const runtime::WatchSummary summary = runtime::ReadWatchSummary();
+  if (!summary.is_known) return;
+  collect::MetricList list;
+  const auto found = [&summary](LeakKind kind, LeakClass leak_class) {
+    const auto at = summary.found.find({kind, leak_class});
+    return at == summary.found.end() ? std::pair<std::int64_t, std::int64_t>() : at->second;
+  };
+  list.Gauge("heldby_leaks", "Verdicts of /debug/leaks that nobody expects, when last judged.");
+  for (const LeakKind kind : kKinds) {
+    for (const LeakClass leak_class : {LeakClass::kLeak, LeakClass::kSuspect}) {
+      list.Add({{"kind", LeakKindName(kind)}, {"class", LeakClassName(leak_class)}},
+               found(kind, leak_class).first);
+    }
+  }
+  list.Gauge("heldby_leak_bytes", "Heap that the leaks among them hold.");
+  for (const LeakKind kind : kKinds) {
+    list.Add({{"kind", LeakKindName(kind)}}, found(kind, LeakClass::kLeak).second);
+  }
+  const auto now_ns = static_cast<std::int64_t>(core.registry->now_ns());
+  list.Gauge("heldby_leaks_age_seconds", "Time since they were judged.")
+      .Add(static_cast<double>(now_ns - summary.judged_ns) * 1e-9);
+  list.Gauge("heldby_history_bytes", "Memory that the remembered past takes.")
+      .Add(summary.history_bytes);
+  list.Gauge("heldby_history_snapshots", "Moments of the heap that are remembered.")
+      .Add(summary.snapshots);
+  list.Counter("heldby_history_thinned_total",
+               "Moments that were forgotten early, for want of room.")
+      .Add(summary.thinned_total);
+  std::vector<MetricFamily> added = std::move(list).Take();
+  std::ranges::move(added, std::back_inserter(*families));
+}
+
 }  // namespace
 
 void AddProfilerCpuTime(std::int64_t ns) {
@@ -54,7 +98,9 @@ Result<std::vector<MetricFamily>> CollectMetrics() {
     Kept& kept = KeptHere();
     const std::lock_guard lock(kept.mutex);
     const double cpu_seconds = static_cast<double>(own_cpu_ns.load()) * 1e-9;
-    return kept.collector.Collect(*core, cpu_seconds);
+    std::vector<MetricFamily> families = kept.collector.Collect(*core, cpu_seconds);
+    AddLeaks(*core, &families);
+    return families;
   } catch (const std::exception& error) {  // bad_alloc above all
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot collect the metrics: ") + error.what());

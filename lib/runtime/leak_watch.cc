@@ -1,0 +1,266 @@
+#include "runtime/leak_watch.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <fstream>
+#include <string_view>
+
+#include "collect/counted.h"
+#include "collect/goroutines.h"
+#include "collect/holders.h"
+#include "heldby/connection.h"
+#include "heldby/goroutine.h"
+#include "heldby/self.h"
+#include "runtime/core_access.h"
+
+namespace heldby {
+namespace runtime {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Whole profiles are dearer than totals, and looked at less closely.
+constexpr std::uint64_t kTicksAProfile = 6;
+constexpr std::uint64_t kTicksAJudgement = 3;
+constexpr std::int64_t kTicksAWindow = 60;
+// At most a two-hundredth of the time, however much there is to look at.
+constexpr int kCostFactor = 200;
+
+std::string Trimmed(std::string_view text) {
+  while (!text.empty() && std::string_view(" \t\r").find(text.front()) != text.npos) {
+    text.remove_prefix(1);
+  }
+  while (!text.empty() && std::string_view(" \t\r").find(text.back()) != text.npos) {
+    text.remove_suffix(1);
+  }
+  return std::string(text);
+}
+
+std::int64_t ThreadCpuNs() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+// One turn, with the lock held: what it cost is when the next one may be.
+void Turn(WatchState* state, std::uint64_t turn) {
+  try {
+    state->Remember();
+    if (turn % kTicksAJudgement == 0) (void)Judge(state->core, state);
+  } catch (const std::exception&) {
+    // No memory: the past has a gap, and the next turn may be luckier.
+  }
+}
+
+void* WatchThread(void*) {
+  WatchHolder& holder = HolderHere();
+  UnsampledScope unsampled;
+  BecomeProfilerThread();
+  pthread_setname_np(pthread_self(), "heldby-history");
+  std::unique_lock lock(holder.mutex);
+  std::int64_t told_ns = 0;
+  for (std::uint64_t turn = 0; holder.users > 0; ++turn) {
+    const auto begin = Clock::now();
+    Turn(holder.state.get(), turn);
+    const auto cost = Clock::now() - begin;
+    const std::int64_t cpu_ns = ThreadCpuNs();
+    AddProfilerCpuTime(cpu_ns - std::exchange(told_ns, cpu_ns));
+    const auto tick = holder.state->options.window / kTicksAWindow;
+    const auto next = begin + std::max<std::chrono::nanoseconds>(tick, kCostFactor * cost);
+    holder.wake.wait_until(lock, next, [&holder] { return holder.users == 0; });
+  }
+  holder.state.reset();
+  {
+    const std::lock_guard summary_lock(holder.summary_mutex);
+    holder.summary = {};
+  }
+  holder.thread_runs = false;
+  holder.wake.notify_all();
+  return nullptr;
+}
+
+Status StartThread() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_t thread;
+  const int error = pthread_create(&thread, &attributes, &WatchThread, nullptr);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error == 0) return {};
+  return {StatusCode::kUnavailable,
+          "cannot start the thread that watches for leaks: error " + std::to_string(error)};
+}
+
+}  // namespace
+
+Result<std::vector<ExpectedLeak>> ReadExpectedLeaks(const std::string& path) {
+  std::vector<ExpectedLeak> expected;
+  if (path.empty()) return expected;
+  std::ifstream file(path);
+  if (!file) {
+    return Status(StatusCode::kInvalidArgument,
+                  "expected_file is \"" + path +
+                      "\", which cannot be read; accepted: a file "
+                      "with a pattern and a reason on each line");
+  }
+  std::string line;
+  for (int number = 1; std::getline(file, line); ++number) {
+    const std::string text = Trimmed(line);
+    if (text.empty() || text[0] == '#') continue;
+    const auto space = text.find_first_of(" \t");
+    if (space == text.npos) {
+      return Status(StatusCode::kInvalidArgument,
+                    "expected_file " + path + ", line " + std::to_string(number) + " is \"" +
+                        text + "\"; accepted: a pattern, a space, and why it is expected");
+    }
+    expected.push_back({text.substr(0, space), Trimmed(text.substr(space))});
+  }
+  return expected;
+}
+
+WatchState::WatchState(const core::CoreApi& of, LeakWatchOptions with,
+                       std::vector<ExpectedLeak> known)
+    : core(of),
+      options(std::move(with)),
+      expected(std::move(known)),
+      past(of, options.window.count(), options.history_bytes / 4 * 3),
+      goroutines(leaks::BandsFor(options.window.count()), options.history_bytes / 8),
+      connections(leaks::BandsFor(options.window.count()), options.history_bytes / 8) {}
+
+void WatchState::Remember() {
+  past.Remember();
+  if (ticks_++ % kTicksAProfile != 0) return;
+  const auto now_ns = static_cast<std::int64_t>(core.registry->now_ns());
+  // Nobody asked for this one: no thread is disturbed for it.
+  if (auto bytes = EncodePprof(collect::CollectGoroutines(core, {.may_signal = false}))) {
+    goroutines.Add(now_ns, *std::move(bytes));
+  }
+  if (auto bytes = EncodePprof(collect::CollectConnectionProfile(core, {}))) {
+    connections.Add(now_ns, *std::move(bytes));
+  }
+}
+
+WatchSummary ReadWatchSummary() {
+  WatchHolder& holder = HolderHere();
+  const std::lock_guard lock(holder.summary_mutex);
+  return holder.summary;
+}
+
+void TellSummary(const WatchState& state, const LeakReport& report, std::int64_t now_ns) {
+  WatchSummary summary{.is_known = true, .judged_ns = now_ns};
+  for (const LeakVerdict& verdict : report.verdicts) {
+    if (!verdict.expected.empty()) continue;
+    auto& [count, bytes] = summary.found[{verdict.kind, verdict.leak_class}];
+    ++count;
+    bytes += verdict.bytes;
+  }
+  const auto as_signed = [](auto value) { return static_cast<std::int64_t>(value); };
+  summary.history_bytes = as_signed(state.past.used_bytes() + state.goroutines.used_bytes() +
+                                    state.connections.used_bytes());
+  summary.snapshots = as_signed(state.past.heap().times_ns().size());
+  summary.thinned_total =
+      as_signed(state.past.thinned_total() + state.goroutines.thinned_total() +
+                state.connections.thinned_total());
+  WatchHolder& holder = HolderHere();
+  const std::lock_guard lock(holder.summary_mutex);
+  holder.summary = std::move(summary);
+}
+
+WatchHolder& HolderHere() {
+  static std::atomic<WatchHolder*> kept{nullptr};
+  WatchHolder* now = kept.load(std::memory_order_acquire);
+  const pid_t pid = getpid();
+  while (now == nullptr || now->pid != pid) {
+    auto mine = std::make_unique<WatchHolder>();
+    mine->pid = pid;
+    if (kept.compare_exchange_strong(now, mine.get(), std::memory_order_acq_rel)) {
+      return *mine.release();
+    }
+  }
+  return *now;
+}
+
+}  // namespace runtime
+
+namespace {
+
+Status Check(const LeakWatchOptions& options) {
+  if (options.window < std::chrono::seconds(1) || options.window > std::chrono::hours(240)) {
+    return {StatusCode::kInvalidArgument,
+            "window is " +
+                std::to_string(std::chrono::duration<double>(options.window).count()) +
+                " s; accepted: 1 s to 10 days"};
+  }
+  if (options.history_bytes < (std::size_t{64} << 10)) {
+    return {StatusCode::kInvalidArgument, "history_bytes is " +
+                                              std::to_string(options.history_bytes) +
+                                              "; accepted: 65536 and more"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<LeakWatch> LeakWatch::Start(const LeakWatchOptions& options) {
+  UnsampledScope unsampled;
+  const core::CoreApi* core = runtime::Core();
+  if (core == nullptr) {
+    return Status(StatusCode::kUnavailable, "the core is missing or of another version");
+  }
+  try {
+    if (Status status = Check(options); !status.ok()) return status;
+    auto expected = runtime::ReadExpectedLeaks(options.expected_file);
+    if (!expected) return expected.status();
+    runtime::WatchHolder& holder = runtime::HolderHere();
+    std::unique_lock lock(holder.mutex);
+    // One that is about to end is waited for: it would take the new one's state with it.
+    holder.wake.wait(lock, [&] { return holder.users > 0 || !holder.thread_runs; });
+    if (holder.users == 0) {
+      holder.state =
+          std::make_unique<runtime::WatchState>(*core, options, *std::move(expected));
+      if (Status status = runtime::StartThread(); !status.ok()) {
+        holder.state.reset();
+        return status;
+      }
+      holder.thread_runs = true;
+    }
+    ++holder.users;
+    return LeakWatch(true);
+  } catch (const std::exception& error) {
+    return Status(StatusCode::kResourceExhausted,
+                  std::string("cannot watch for leaks: ") + error.what());
+  }
+}
+
+LeakWatch& LeakWatch::operator=(LeakWatch&& other) noexcept {
+  if (this != &other) {
+    Stop();
+    is_on_ = std::exchange(other.is_on_, false);
+  }
+  return *this;
+}
+
+void LeakWatch::Stop() {
+  if (!std::exchange(is_on_, false)) return;
+  UnsampledScope unsampled;
+  runtime::WatchHolder& holder = runtime::HolderHere();
+  std::unique_lock lock(holder.mutex);
+  if (holder.users == 0) return;  // a forked child's copy
+  if (--holder.users > 0) return;
+  holder.wake.notify_all();
+  holder.wake.wait(lock, [&] { return !holder.thread_runs || holder.users > 0; });
+}
+
+}  // namespace heldby
