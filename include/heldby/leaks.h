@@ -78,8 +78,8 @@ struct LeakReport {
 [[nodiscard]] Result<LeakReport> JudgeLeaks();
 
 struct LeakWatchOptions {
-  /// The shortest time that growth is judged by. Leaks of the heap are named when it has passed
-  /// once and a third. Everything that is kept of the past is in its proportion.
+  /// The shortest time that growth is judged by. Growth is called a leak when it has passed
+  /// twice. Everything that is kept of the past is in its proportion.
   std::chrono::nanoseconds window = std::chrono::minutes(10);
   std::size_t history_bytes = 8 << 20;
   /// A file: of each line the first word is a pattern with * and ?, matched against every

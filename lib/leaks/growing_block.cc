@@ -54,6 +54,13 @@ std::optional<Growth> JudgeGrowingBlock(std::span<const GrowthPoint> points,
   if (LargestTwo(births) < 0.9 * live) return std::nullopt;
   const std::int64_t first_ns = points.front().time_ns;
   const std::int64_t seen_ns = points.back().time_ns - first_ns;
+  // Given back once, it will be again: a batch's. While it is copied, old and new are both
+  // there: half is what can be left of that.
+  double highest = 0;
+  for (const GrowthPoint& point : points) {
+    if (point.live < 0.49 * highest) return std::nullopt;
+    highest = std::max(highest, point.live);
+  }
   const std::vector<std::int64_t> steps = StepsOf(points);
   const auto late_ns =
       first_ns + static_cast<std::int64_t>(kLastStep * static_cast<double>(seen_ns));
@@ -70,8 +77,9 @@ std::optional<Growth> JudgeGrowingBlock(std::span<const GrowthPoint> points,
     return std::nullopt;
   }
   Growth growth;
-  const bool is_old = 4 * seen_ns >= 5 * rules.window_ns;
-  growth.verdict = is_old && static_cast<int>(steps.size()) >= kLeastSteps
+  const bool is_old = seen_ns >= 2 * rules.window_ns;
+  const bool is_long = steps.back() - steps.front() >= rules.window_ns / 2;
+  growth.verdict = is_old && is_long && static_cast<int>(steps.size()) >= kLeastSteps
                        ? GrowthClass::kLeak
                        : GrowthClass::kSuspect;
   growth.since_ns = steps.front();

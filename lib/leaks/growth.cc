@@ -21,9 +21,13 @@ constexpr int kLeastSurvivors = 12;
 // Of blocks so large that each is a sample, none is estimated, and fewer say as much.
 constexpr int kLeastCertainSurvivors = 6;
 constexpr int kLeastSlices = 5;
+constexpr double kMostOfIt = 0.5;
 constexpr double kSigmas = 3;         // of growth against what sampling makes of no growth
+constexpr double kTrend = 1.4;        // of the residue, from early to late: of a leak it is 1
 constexpr double kTrendSigmas = 2.5;  // of the residue's trend
 constexpr double kShare = 0.2;        // of the growth, that each of both halves must have
+// Before that, what fills up once cannot be told from what never ends.
+constexpr std::int64_t kLeastWindows = 2;
 // A window is no more than this part of what has been seen, so that the start is not in it.
 constexpr double kOfHistory = 0.75;
 
@@ -59,7 +63,7 @@ class Judge {
     std::vector<std::int64_t> lengths;
     for (std::int64_t ns = rules_.window_ns; ns <= most_ns; ns *= 2) lengths.push_back(ns);
     if (!lengths.empty() && most_ns > lengths.back()) lengths.push_back(most_ns);
-    if (lengths.empty()) return TooYoung(most_ns);
+    if (lengths.empty() || seen_ns < kLeastWindows * rules_.window_ns) return TooYoung(most_ns);
     std::optional<Growth> first;
     for (auto length = lengths.rbegin(); length != lengths.rend(); ++length) {
       Growth growth = JudgeWindow(now_ns - *length, *length < seen_ns / 2);
@@ -76,7 +80,7 @@ class Judge {
     Growth growth = JudgeWindow(points_.back().time_ns - most_ns, false);
     if (growth.verdict == GrowthClass::kLeak) {
       growth.verdict = GrowthClass::kSuspect;
-      growth.reason = "it is too early to tell a leak from a start";
+      growth.reason = "it grows as a leak does, but it is too early to tell it from a start";
     }
     return growth;
   }
@@ -280,8 +284,8 @@ class Judge {
     if (share <= 0.001 || share >= 0.999) return Ages::kLevel;
     const double z = (count[1] - all * share) / std::sqrt(all * share * (1 - share));
     const double ratio = (count[1] / share) / std::max(count[0] / (1 - share), 1e-9);
-    if (z > kTrendSigmas && ratio > 2) return Ages::kYoung;
-    if (z < -kTrendSigmas && ratio < 0.5) return Ages::kOld;
+    if (z > kTrendSigmas && ratio > kTrend) return Ages::kYoung;
+    if (z < -kTrendSigmas && ratio < 1 / kTrend) return Ages::kOld;
     return Ages::kLevel;
   }
 
@@ -304,12 +308,17 @@ class Judge {
     const int survivors = window.survivors();
     if (survivors == 0) return false;
     const double all = std::accumulate(window.born.begin(), window.born.end(), 0.0);
+    // What is large already, and grows a little more, is a pool that meets a peak as often as
+    // not: of such growth there has to be more.
+    const double part = window.grown() / std::max(window.floor[3], 1.0);
     const bool is_certain = all / survivors >= 4 * rules_.sample_bytes;
+    const int least = part < kMostOfIt ? 2 * kLeastSurvivors
+                      : is_certain     ? kLeastCertainSurvivors
+                                       : kLeastSurvivors;
     const int closed = survivors - window.count[kSlices - 1];
     const int recent =
         window.count[kSlices - 2] + window.count[kSlices - 3] + window.count[kSlices - 1];
-    return closed > 0 && recent > 0 &&
-           survivors >= (is_certain ? kLeastCertainSurvivors : kLeastSurvivors) &&
+    return closed > 0 && recent > 0 && survivors >= least &&
            window.slices() >= std::min(kLeastSlices, survivors / 2 + 1);
   }
 

@@ -27,11 +27,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Whole profiles are dearer than totals, and looked at less closely.
-constexpr std::uint64_t kTicksAProfile = 6;
-constexpr std::uint64_t kTicksAJudgement = 3;
+constexpr std::uint64_t kTurnsAProfile = 6;
+constexpr int kTicksAJudgement = 3;
 constexpr std::int64_t kTicksAWindow = 60;
-// At most a two-hundredth of the time, however much there is to look at.
-constexpr int kCostFactor = 200;
+// At most a thousandth of a processor for each of the two, however much there is to look at.
+constexpr std::int64_t kCostFactor = 1000;
+constexpr std::int64_t kJudgementFactor = 1000;
 
 std::string Trimmed(std::string_view text) {
   while (!text.empty() && std::string_view(" \t\r").find(text.front()) != text.npos) {
@@ -49,40 +50,76 @@ std::int64_t ThreadCpuNs() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-// One turn, with the lock held: what it cost is when the next one may be.
-void Turn(WatchState* state, std::uint64_t turn) {
-  try {
-    state->Remember();
-    if (turn % kTicksAJudgement == 0) (void)Judge(state->core, state);
-  } catch (const std::exception&) {
-    // No memory: the past has a gap, and the next turn may be luckier.
+// What each of the two jobs costs decides when it is due again; the judgement has other
+// people's threads to ask for memory and names to find, and must not make holes in the past.
+class WatchLoop {
+ public:
+  explicit WatchLoop(WatchHolder* holder) : holder_(*holder) {}
+
+  void Run() {
+    std::unique_lock lock(holder_.mutex);
+    auto judge_next = Clock::now();
+    while (holder_.users > 0) {
+      const auto tick = holder_.state->options.window / kTicksAWindow;
+      const auto begin = Clock::now();
+      const std::int64_t cost_ns = Timed([&] { holder_.state->Remember(); });
+      if (begin >= judge_next) {
+        const std::int64_t judged_ns = Timed([&] { JudgeAndTell(&lock); });
+        judge_next = begin + std::max<std::chrono::nanoseconds>(
+                                 kTicksAJudgement * tick,
+                                 std::chrono::nanoseconds(kJudgementFactor * judged_ns));
+      }
+      const auto next = begin + std::max<std::chrono::nanoseconds>(
+                                    tick, std::chrono::nanoseconds(kCostFactor * cost_ns));
+      holder_.wake.wait_until(lock, next, [this] { return holder_.users == 0; });
+    }
+    holder_.state.reset();
+    {
+      const std::lock_guard summary_lock(holder_.summary_mutex);
+      holder_.summary = {};
+    }
+    holder_.thread_runs = false;
+    holder_.wake.notify_all();
   }
-}
+
+ private:
+  // Processor time of this thread, which is told as the profiler's.
+  template <typename Job>
+  static std::int64_t Timed(const Job& job) {
+    const std::int64_t begin_ns = ThreadCpuNs();
+    try {
+      job();
+    } catch (const std::exception&) {
+      // No memory: the past has a gap, and the next turn may be luckier.
+    }
+    const std::int64_t took_ns = ThreadCpuNs() - begin_ns;
+    AddProfilerCpuTime(took_ns);
+    return took_ns;
+  }
+
+  void JudgeAndTell(std::unique_lock<std::mutex>* lock) {
+    const core::CoreApi& core = holder_.state->core;
+    Judgement judgement = Judge(core, holder_.state.get());
+    lock->unlock();
+    try {
+      // Only patterns of what is expected need names here.
+      const bool with_names = !judgement.expected.empty();
+      (void)Finish(core, std::move(judgement), with_names);
+    } catch (...) {
+      lock->lock();
+      throw;
+    }
+    lock->lock();
+  }
+
+  WatchHolder& holder_;
+};
 
 void* WatchThread(void*) {
-  WatchHolder& holder = HolderHere();
   UnsampledScope unsampled;
   BecomeProfilerThread();
   pthread_setname_np(pthread_self(), "heldby-history");
-  std::unique_lock lock(holder.mutex);
-  std::int64_t told_ns = 0;
-  for (std::uint64_t turn = 0; holder.users > 0; ++turn) {
-    const auto begin = Clock::now();
-    Turn(holder.state.get(), turn);
-    const auto cost = Clock::now() - begin;
-    const std::int64_t cpu_ns = ThreadCpuNs();
-    AddProfilerCpuTime(cpu_ns - std::exchange(told_ns, cpu_ns));
-    const auto tick = holder.state->options.window / kTicksAWindow;
-    const auto next = begin + std::max<std::chrono::nanoseconds>(tick, kCostFactor * cost);
-    holder.wake.wait_until(lock, next, [&holder] { return holder.users == 0; });
-  }
-  holder.state.reset();
-  {
-    const std::lock_guard summary_lock(holder.summary_mutex);
-    holder.summary = {};
-  }
-  holder.thread_runs = false;
-  holder.wake.notify_all();
+  WatchLoop(&HolderHere()).Run();
   return nullptr;
 }
 
@@ -141,7 +178,7 @@ WatchState::WatchState(const core::CoreApi& of, LeakWatchOptions with,
 
 void WatchState::Remember() {
   past.Remember();
-  if (ticks_++ % kTicksAProfile != 0) return;
+  if (turns_++ % kTurnsAProfile != 0) return;
   const auto now_ns = static_cast<std::int64_t>(core.registry->now_ns());
   // Nobody asked for this one: no thread is disturbed for it.
   if (auto bytes = EncodePprof(collect::CollectGoroutines(core, {.may_signal = false}))) {
@@ -156,26 +193,6 @@ WatchSummary ReadWatchSummary() {
   WatchHolder& holder = HolderHere();
   const std::lock_guard lock(holder.summary_mutex);
   return holder.summary;
-}
-
-void TellSummary(const WatchState& state, const LeakReport& report, std::int64_t now_ns) {
-  WatchSummary summary{.is_known = true, .judged_ns = now_ns};
-  for (const LeakVerdict& verdict : report.verdicts) {
-    if (!verdict.expected.empty()) continue;
-    auto& [count, bytes] = summary.found[{verdict.kind, verdict.leak_class}];
-    ++count;
-    bytes += verdict.bytes;
-  }
-  const auto as_signed = [](auto value) { return static_cast<std::int64_t>(value); };
-  summary.history_bytes = as_signed(state.past.used_bytes() + state.goroutines.used_bytes() +
-                                    state.connections.used_bytes());
-  summary.snapshots = as_signed(state.past.heap().times_ns().size());
-  summary.thinned_total =
-      as_signed(state.past.thinned_total() + state.goroutines.thinned_total() +
-                state.connections.thinned_total());
-  WatchHolder& holder = HolderHere();
-  const std::lock_guard lock(holder.summary_mutex);
-  holder.summary = std::move(summary);
 }
 
 WatchHolder& HolderHere() {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "collect/finding.h"
 #include "collect/past.h"
 #include "heldby/leaks.h"
 #include "leaks/blob_history.h"
@@ -54,7 +55,7 @@ class WatchState {
   leaks::BlobHistory connections;
 
  private:
-  std::uint64_t ticks_ = 0;
+  std::uint64_t turns_ = 0;
 };
 
 /// Calls `use` with the state under its lock; false: nobody watches in this process.
@@ -84,9 +85,20 @@ bool WithWatch(const Use& use) {
 
 /// Of this process; is_known is false where nobody watches.
 [[nodiscard]] WatchSummary ReadWatchSummary();
-void TellSummary(const WatchState& state, const LeakReport& report, std::int64_t now_ns);
 
-/// The report, with what `state` remembers if it is not nullptr. The caller holds its lock.
-[[nodiscard]] LeakReport Judge(const core::CoreApi& core, WatchState* state);
+/// A report whose stacks are addresses yet.
+struct Judgement {
+  std::vector<collect::Finding> findings{};
+  std::vector<ExpectedLeak> expected{};
+  LeakReport report{};
+  WatchSummary summary{};  // but for what was found
+};
+
+/// With what `state` remembers, if it is not nullptr: then the caller holds its lock.
+[[nodiscard]] Judgement Judge(const core::CoreApi& core, const WatchState* state);
+/// Names stacks if `with_names`, which may take a second and must not keep the past waiting:
+/// the caller does not hold the lock. The summary is told either way.
+[[nodiscard]] LeakReport Finish(const core::CoreApi& core, Judgement judgement,
+                                bool with_names);
 
 }  // namespace heldby::runtime

@@ -60,8 +60,9 @@ class StackNamer {
   }
 
   // place -> frames
-  std::vector<std::vector<std::string>> Name(std::size_t places) && {
+  std::vector<std::vector<std::string>> Name(std::size_t places, bool with_names) && {
     std::vector<std::vector<std::string>> named(places);
+    if (!with_names) return named;
     Profile profile = std::move(builder_).Build();
     SymbolizeProfile(&profile);
     TrimAllocationFrames(&profile);
@@ -156,8 +157,8 @@ std::string ProcessText() {
          collect::BytesText(process.resident_anonymous_bytes);
 }
 
-std::vector<LeakVerdict> Finish(const core::CoreApi& core,
-                                std::vector<collect::Finding> findings) {
+std::vector<LeakVerdict> NameAll(const core::CoreApi& core,
+                                 std::vector<collect::Finding> findings, bool with_names) {
   StackNamer namer(core);
   std::size_t places = 0;
   for (const collect::Finding& finding : findings) {
@@ -165,7 +166,7 @@ std::vector<LeakVerdict> Finish(const core::CoreApi& core,
       namer.Add(static_cast<std::int64_t>(places++), stack);
     }
   }
-  auto named = std::move(namer).Name(places);
+  auto named = std::move(namer).Name(places, with_names);
   const std::int64_t room = RoomBytes();
   std::vector<LeakVerdict> verdicts;
   std::size_t place = 0;
@@ -196,35 +197,55 @@ std::vector<LeakVerdict> Finish(const core::CoreApi& core,
 
 namespace runtime {
 
-LeakReport Judge(const core::CoreApi& core, WatchState* state) {
-  std::vector<collect::Finding> findings;
+Judgement Judge(const core::CoreApi& core, const WatchState* state) {
+  Judgement judgement;
   const collect::Evidence evidence = collect::Gather(core);
-  collect::AddConnectionFindings(evidence, &findings);
-  collect::AddWaitFindings(core, &findings);
-  LeakReport report;
-  if (state != nullptr) {
-    collect::AddCountFindings(evidence, state->past, &findings);
-    collect::AddSiteFindings(evidence, state->past, &findings);
-    report.window_s = state->past.window_ns() / 1'000'000'000;
-    if (state->past.began_ns() != 0) {
-      report.watched_s =
-          std::max<std::int64_t>((evidence.now_ns - state->past.began_ns()) / 1'000'000'000, 1);
-    }
-  }
-  report.verdicts = Finish(core, std::move(findings));
+  collect::AddConnectionFindings(evidence, &judgement.findings);
+  collect::AddWaitFindings(core, &judgement.findings);
+  LeakReport& report = judgement.report;
   report.process =
       "heap live " + collect::BytesText(evidence.live_bytes) + ", " + ProcessText();
-  if (state == nullptr) {
-    Sort(&report.verdicts);
-    return report;
+  if (state == nullptr) return judgement;
+  collect::AddCountFindings(evidence, state->past, &judgement.findings);
+  collect::AddSiteFindings(evidence, state->past, &judgement.findings);
+  judgement.expected = state->expected;
+  report.window_s = state->past.window_ns() / 1'000'000'000;
+  if (state->past.began_ns() != 0) {
+    report.watched_s =
+        std::max<std::int64_t>((evidence.now_ns - state->past.began_ns()) / 1'000'000'000, 1);
   }
+  const auto as_signed = [](auto value) { return static_cast<std::int64_t>(value); };
+  judgement.summary = {
+      .is_known = true,
+      .judged_ns = evidence.now_ns,
+      .history_bytes = as_signed(state->past.used_bytes() + state->goroutines.used_bytes() +
+                                 state->connections.used_bytes()),
+      .snapshots = as_signed(state->past.heap().times_ns().size()),
+      .thinned_total =
+          as_signed(state->past.thinned_total() + state->goroutines.thinned_total() +
+                    state->connections.thinned_total())};
+  return judgement;
+}
+
+LeakReport Finish(const core::CoreApi& core, Judgement judgement, bool with_names) {
+  LeakReport report = std::move(judgement.report);
+  report.verdicts = NameAll(core, std::move(judgement.findings), with_names);
+  WatchSummary& summary = judgement.summary;
   for (LeakVerdict& verdict : report.verdicts) {
-    for (const ExpectedLeak& expected : state->expected) {
+    for (const ExpectedLeak& expected : judgement.expected) {
       if (Matches(expected, verdict)) verdict.expected = expected.reason;
     }
+    if (!verdict.expected.empty()) continue;
+    auto& [count, bytes] = summary.found[{verdict.kind, verdict.leak_class}];
+    ++count;
+    bytes += verdict.bytes;
   }
   Sort(&report.verdicts);
-  TellSummary(*state, report, evidence.now_ns);
+  if (summary.is_known) {
+    WatchHolder& holder = HolderHere();
+    const std::lock_guard lock(holder.summary_mutex);
+    holder.summary = std::move(summary);
+  }
   return report;
 }
 
@@ -282,11 +303,11 @@ Result<LeakReport> JudgeLeaks() {
     return Status(StatusCode::kUnavailable, "the core is missing or of another version");
   }
   try {
-    LeakReport report;
+    runtime::Judgement judgement;
     const bool is_watched = runtime::WithWatch(
-        [&](runtime::WatchState& state) { report = runtime::Judge(*core, &state); });
-    if (!is_watched) report = runtime::Judge(*core, nullptr);
-    return report;
+        [&](const runtime::WatchState& state) { judgement = runtime::Judge(*core, &state); });
+    if (!is_watched) judgement = runtime::Judge(*core, nullptr);
+    return runtime::Finish(*core, std::move(judgement), true);
   } catch (const std::exception& error) {  // bad_alloc above all
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot judge what leaks: ") + error.what());

@@ -284,7 +284,8 @@ def test_prometheus_fires_the_alerts_of_each_leak_and_no_other(lab):
         pooled[mode] = process.wait_for(r"http://(127\.0\.0\.1:\d+)/debug/pprof/")[1]
     api = start_prometheus(lab, {"slow_reader": leaky.removeprefix("http://"), "slow_reader_fixed": fixed.removeprefix("http://"),
                                  "unclosed": pooled["leak"], "unclosed_fixed": pooled["fixed"]})
-    expected = {("slow_reader", "HeldbyStuckReaders"), ("unclosed", "HeldbyConnectionLeak"), ("unclosed", "HeldbyTaskLeak")}
+    expected = {("slow_reader", "HeldbyStuckReaders"), ("unclosed", "HeldbyConnectionLeak"), ("unclosed", "HeldbyTaskLeak"),
+                ("slow_reader", "HeldbyLeak"), ("unclosed", "HeldbyLeak")}
     ever = set()
 
     def all_fire():
@@ -293,7 +294,7 @@ def test_prometheus_fires_the_alerts_of_each_leak_and_no_other(lab):
         ever.update(now)
         return expected <= now
 
-    wait_until(all_fire, f"{expected} to fire, {ever} did", 75, 0.5)
+    wait_until(all_fire, f"{expected} to fire, {ever} did", 110, 0.5)
     until = time.monotonic() + 10
     while time.monotonic() < until:
         all_fire()

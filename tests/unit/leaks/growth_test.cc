@@ -294,7 +294,8 @@ INSTANTIATE_TEST_SUITE_P(Each, GrowthThatIsHealthy, testing::ValuesIn(kHealthy))
 
 TEST(Growth, OfAFewMinutesIsNoMoreThanASuspicion) {
   EXPECT_EQ(After(kLeaks[0], 3, 500).verdict, GrowthClass::kSuspect);
-  EXPECT_EQ(After(kLeaks[0], 3, 900).verdict, GrowthClass::kLeak);
+  EXPECT_EQ(After(kLeaks[0], 3, 1100).verdict, GrowthClass::kSuspect);
+  EXPECT_EQ(After(kLeaks[0], 3, 1210).verdict, GrowthClass::kLeak);
 }
 
 TEST(Growth, TellsItsSlopeWithinWhatSamplingAllows) {
