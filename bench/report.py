@@ -9,7 +9,7 @@ import harness
 NAMES = ["malloc_pair", "free_filter", "stack_capture", "unwind_rows", "clang_compile", "heap_profile",
          "registry", "trace", "receive", "asio_spawn", "cpu_profile", "contention", "metrics"]
 # Too long for everybody's every run.
-ONLY_WHEN_NAMED = ["clang_instructions"]
+ONLY_WHEN_NAMED = ["clang_instructions", "oom"]
 
 
 def main():

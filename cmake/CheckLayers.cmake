@@ -2,8 +2,9 @@
 # docs/architecture.md; a new edge is added in both places or not at all.
 #
 #   core  base <- stack <- registry <- sampler <- hooks <- core.h
-#   face  profile <- {symbolize, leaks};  collect: the only door between both;  runtime: all of lib/
-#   out   exporters: heldby/*.h, profile, base, exporters;  tools: heldby/*.h, exporters, profile
+#   face  profile <- {symbolize, leaks};  collect: the only door between both;  watch: beside it;
+#         runtime: all of lib/
+#   out   exporters: heldby/*.h, profile, base, exporters;  tools: those, and symbolize for files
 cmake_minimum_required(VERSION 3.25)
 set(core/base     core/base)
 set(core/stack    core/stack core/base)
@@ -15,9 +16,10 @@ set(profile       profile core/base)
 set(symbolize     symbolize profile core/base)
 set(leaks         leaks profile core/base)
 set(collect       collect core leaks profile core/base)
-set(runtime       runtime collect leaks symbolize profile core core/base)
+set(watch         watch collect profile core core/base)
+set(runtime       runtime watch collect leaks symbolize profile core core/base)
 set(exporters     exporters profile core/base)
-set(tools         tools exporters profile)
+set(tools         tools exporters symbolize profile)
 set(examples      examples)
 
 file(GLOB_RECURSE files RELATIVE ${SOURCE_DIR}

@@ -3,7 +3,7 @@
 # link option, since CMake puts what a library needs behind everything that the target itself
 # names. Debian's linker then drops an allocator behind the core, because malloc is defined
 # already: hence --no-as-needed, which stays on for the libraries that follow.
-set(face_rooms heldby_profile heldby_leaks heldby_symbolize heldby_collect heldby_runtime heldby_pprof heldby_prometheus heldby_trace heldby_http heldby_preload)
+set(face_rooms heldby_profile heldby_leaks heldby_symbolize heldby_collect heldby_watch heldby_runtime heldby_pprof heldby_prometheus heldby_trace heldby_http heldby_preload)
 add_library(heldby SHARED ${PROJECT_SOURCE_DIR}/cmake/empty.cc)
 add_library(heldby::heldby ALIAS heldby)
 set_target_properties(heldby PROPERTIES OUTPUT_NAME heldby-server EXPORT_NAME heldby)

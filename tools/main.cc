@@ -10,7 +10,8 @@ namespace {
 constexpr char kUsage[] =
     "heldby - what a C++ service is holding, and who it is held by\n"
     "\n"
-    "  heldby run [--listen=ADDRESS] [--sample-bytes=N] [--dump-at-exit=FILE] -- COMMAND ...\n"
+    "  heldby run [--listen=ADDRESS] [--sample-bytes=N] [--dump-at-exit=FILE]\n"
+    "             [--dump-dir=FOLDER] -- COMMAND ...\n"
     "      runs any dynamically linked program with the heap profiler in it. ADDRESS:\n"
     "      127.0.0.1:6060, 127.0.0.1:0 (any free port, the default), unix:/path/%p.sock\n"
     "  heldby ls\n"
@@ -29,8 +30,9 @@ constexpr char kUsage[] =
     "      what changed from one profile to the other\n"
     "  heldby text [options] FILE|TARGET ...\n"
     "      every stack with its labels, as go tool pprof -traces prints them\n"
-    "  heldby convert IN OUT\n"
-    "      turns a gperftools profile (heap, growth, CPU) into a .pb.gz for go tool pprof\n"
+    "  heldby convert IN OUT | -summary IN\n"
+    "      turns a gperftools profile (heap, growth, CPU), or a dump of HELDBY_DUMP_DIR, into\n"
+    "      a .pb.gz for go tool pprof\n"
     "  heldby version | help\n";
 
 }  // namespace

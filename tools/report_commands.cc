@@ -15,6 +15,7 @@
 #include "exporters/report/report.h"
 #include "tools/commands.h"
 #include "tools/download.h"
+#include "tools/dump.h"
 #include "tools/files.h"
 
 namespace heldby::tools {
@@ -112,7 +113,8 @@ Result<Profile> Read(const std::string& source, const Command& command,
     if (!download) return download.status();
     bytes = std::move(download->body);
   }
-  auto profile = report::ReadForReport(bytes);
+  auto named = WithNames(std::move(bytes));
+  auto profile = named ? report::ReadForReport(*named) : Result<Profile>(named.status());
   if (profile) return profile;
   return Status(profile.status().code(),
                 absl::StrCat(source, ": ", profile.status().message()));

@@ -137,6 +137,7 @@ struct Settings {
   std::string listen;
   std::string sample_bytes;
   std::string dump_at_exit;
+  std::string dump_dir;
 };
 
 // Returns how many arguments were ours, or -1 after having said what is wrong.
@@ -150,10 +151,12 @@ int ParseSettings(const Arguments& arguments, Settings* settings) {
         absl::ConsumePrefix(&argument, "--listen=")         ? &settings->listen
         : absl::ConsumePrefix(&argument, "--sample-bytes=") ? &settings->sample_bytes
         : absl::ConsumePrefix(&argument, "--dump-at-exit=") ? &settings->dump_at_exit
+        : absl::ConsumePrefix(&argument, "--dump-dir=")     ? &settings->dump_dir
                                                             : nullptr;
     if (value == nullptr) {
       Fail(2, absl::StrCat("unknown option \"", argument,
-                           "\"; accepted: --listen=, --sample-bytes=, --dump-at-exit=, --"));
+                           "\"; accepted: --listen=, --sample-bytes=, --dump-at-exit=, "
+                           "--dump-dir=, --"));
       return -1;
     }
     *value = std::string(argument);
@@ -189,13 +192,15 @@ int Run(const Arguments& arguments) {
     return Fail(1, absl::StrCat(path, " ", objection));
   }
 
-  if (settings.listen.empty() && settings.dump_at_exit.empty() &&
-      getenv("HELDBY_LISTEN") == nullptr && getenv("HELDBY_DUMP_AT_EXIT") == nullptr) {
+  if (settings.listen.empty() && settings.dump_at_exit.empty() && settings.dump_dir.empty() &&
+      getenv("HELDBY_LISTEN") == nullptr && getenv("HELDBY_DUMP_AT_EXIT") == nullptr &&
+      getenv("HELDBY_DUMP_DIR") == nullptr) {
     settings.listen = "127.0.0.1:0";
   }
   Export("HELDBY_LISTEN", settings.listen);
   Export("HELDBY_SAMPLE_BYTES", settings.sample_bytes);
   Export("HELDBY_DUMP_AT_EXIT", settings.dump_at_exit);
+  Export("HELDBY_DUMP_DIR", settings.dump_dir);
   setenv("HELDBY_LOG", "info", /*overwrite=*/0);  // somebody is watching: say where it serves
   const char* others = getenv("LD_PRELOAD");
   Export("LD_PRELOAD",

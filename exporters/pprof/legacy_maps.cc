@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -8,12 +7,11 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "exporters/pprof/legacy_parts.h"
+#include "exporters/pprof/mapping_index.h"
 #include "profile/builder.h"
 
 namespace heldby::legacy {
 namespace {
-
-constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
 bool IsHexWord(std::string_view word) {
   return !word.empty() && word.find_first_not_of("0123456789abcdefABCDEF") == word.npos;
@@ -113,41 +111,6 @@ bool Continues(const Mapping& piece, const Mapping& next) {
          piece.file_offset + (piece.limit - piece.start) == next.file_offset;
 }
 
-bool LooksLikeProgram(const Mapping& mapping) {
-  const std::string& name = mapping.filename;
-  return !name.empty() && name.front() != '[' && name.find(".so") == name.npos &&
-         !name.starts_with("linux-vdso") && !name.starts_with("/anon_hugepage");
-}
-
-// Finds the mapping of an address among ranges that do not overlap.
-class MappingIndex {
- public:
-  MappingIndex(const std::vector<Mapping>& mappings, ProfileBuilder* builder) {
-    for (const Mapping& mapping : mappings) {
-      ranges_.push_back({mapping.start, mapping.limit, builder->AddMapping(mapping)});
-    }
-    std::stable_sort(ranges_.begin(), ranges_.end(),
-                     [](const Range& a, const Range& b) { return a.start < b.start; });
-  }
-
-  MappingId Find(std::uint64_t address) const {
-    auto after = std::upper_bound(
-        ranges_.begin(), ranges_.end(), address,
-        [](std::uint64_t wanted, const Range& range) { return wanted < range.start; });
-    if (after == ranges_.begin()) return MappingId::kNone;
-    const Range& range = *--after;
-    return address < range.limit ? range.id : MappingId::kNone;
-  }
-
- private:
-  struct Range {
-    std::uint64_t start;
-    std::uint64_t limit;
-    MappingId id;
-  };
-  std::vector<Range> ranges_;
-};
-
 }  // namespace
 
 Result<std::vector<Mapping>> ParseMaps(std::string_view maps, Budget* budget) {
@@ -170,9 +133,7 @@ Result<std::vector<Mapping>> ParseMaps(std::string_view maps, Budget* budget) {
         }
     }
   }
-  // mapping[0] is the program, by which readers name the whole profile.
-  const auto program = std::find_if(mappings.begin(), mappings.end(), LooksLikeProgram);
-  if (program != mappings.end()) std::rotate(mappings.begin(), program, program + 1);
+  PutProgramFirst(&mappings);
   return mappings;
 }
 
@@ -193,11 +154,7 @@ Result<Profile> Finish(Draft draft, std::string_view maps, Budget* budget) {
     for (std::uint64_t address : record.stack) {
       MappingId mapping = index.Find(address);
       if (mapping == MappingId::kNone) {
-        // Scrapers want a mapping everywhere; the bracket keeps symbolizers from opening it.
-        Mapping unmapped;
-        unmapped.limit = kNoLimit;
-        unmapped.filename = "[unmapped]";
-        mapping = builder.AddMapping(std::move(unmapped));
+        mapping = builder.AddMapping(Unmapped());
       }
       stack.push_back(builder.AddLocation(mapping, address));
       if (stack.back() > last_new) {

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "exporters/pprof/dump.h"
 #include "exporters/pprof/gzip.h"
 #include "exporters/pprof/legacy.h"
 #include "profile/text.h"
@@ -10,6 +11,7 @@ namespace heldby {
 namespace {
 
 Result<Profile> ParseAny(std::string_view bytes) {
+  if (IsDump(bytes)) return ParseDump(bytes);
   if (IsLegacy(bytes)) return ParseLegacy(bytes);
   Result<Profile> profile = DecodePprof(bytes);
   if (profile.ok()) return profile;

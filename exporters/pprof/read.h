@@ -17,10 +17,9 @@ namespace heldby {
 /// The largest profile worth reading.
 inline constexpr std::size_t kMaxProfileBytes = std::size_t{256} << 20;
 
-/// `input`: any format of ParseLegacy(), or profile.proto; plain or in gzip. `is_legacy`, if
-/// given, tells which of the two it was.
-/// kDataLoss           not a profile, or damaged
-/// kResourceExhausted  more than kMaxProfileBytes, or the profile takes more memory
+/// `input`: any format of ParseLegacy() or ParseDump(), or profile.proto; plain or in gzip.
+/// `is_legacy`, if given, tells which of the two it was. kDataLoss           not a profile, or
+/// damaged kResourceExhausted  more than kMaxProfileBytes, or the profile takes more memory
 ///                     than DecodePprof() and ParseLegacy() allow
 [[nodiscard]] Result<Profile> ReadProfile(std::string_view input, bool* is_legacy = nullptr);
 

@@ -14,6 +14,7 @@
 #include "exporters/preload/process_tree.h"
 #include "heldby/debug_server.h"
 #include "heldby/heap.h"
+#include "heldby/memory_watch.h"
 #include "heldby/self.h"
 
 namespace heldby::preload {
@@ -48,6 +49,23 @@ void Listen(const char* address) {
   if (InfoWanted()) {
     SayLine(absl::StrCat("process ", getpid(), " serves ", TheServer()->address(),
                          "/debug/pprof/"));
+  }
+}
+
+// Ended at exit by itself.
+std::optional<MemoryWatch>& TheWatch() {
+  static auto* watch = new std::optional<MemoryWatch>();
+  return *watch;
+}
+
+void Watch(const char* directory) {
+  TheWatch().reset();  // of the parent, in a forked child
+  Result<MemoryWatch> started = MemoryWatch::Start({.directory = directory});
+  if (started.ok()) {
+    TheWatch().emplace(*std::move(started));
+  } else {
+    SayLine(absl::StrCat("HELDBY_DUMP_DIR: ", started.status().message(),
+                         "; the program runs on without dumps"));
   }
 }
 
@@ -92,6 +110,14 @@ extern "C" void heldby_face_listen(const char* address) {
     heldby::preload::Listen(address);
   } catch (...) {
     heldby::preload::SayLine("HELDBY_LISTEN: out of memory; the program runs on");
+  }
+}
+
+extern "C" void heldby_face_watch(const char* directory) {
+  try {
+    heldby::preload::Watch(directory);
+  } catch (...) {
+    heldby::preload::SayLine("HELDBY_DUMP_DIR: out of memory; the program runs on");
   }
 }
 

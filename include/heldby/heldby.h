@@ -13,6 +13,7 @@
 #include "heldby/http.h"            // IWYU pragma: export
 #include "heldby/labels.h"          // IWYU pragma: export
 #include "heldby/leaks.h"           // IWYU pragma: export
+#include "heldby/memory_watch.h"    // IWYU pragma: export
 #include "heldby/profile.h"         // IWYU pragma: export
 #include "heldby/propagate.h"       // IWYU pragma: export
 #include "heldby/self.h"            // IWYU pragma: export

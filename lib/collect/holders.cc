@@ -3,17 +3,15 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <numeric>
-#include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
+#include "profile/label_name.h"
 
 namespace heldby::collect {
 namespace {
@@ -71,21 +69,6 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
                                     : "descriptor was not a socket";
   }
   return info;
-}
-
-std::string ProfileLabelName(std::string key) {
-  static constexpr std::array<std::string_view, 15> kOurs = {
-      "age",       "attribution", "bytes",   "connection", "created_by",
-      "direction", "goroutine",   "holder",  "peer",       "state",
-      "task",      "thread",      "task_id", "parked",     "problem"};
-  for (char& c : key) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c))) c = '_';
-  }
-  const bool is_ours = std::ranges::find(kOurs, key) != kOurs.end();
-  if (is_ours || absl::ascii_isdigit(static_cast<unsigned char>(key[0]))) {
-    return "user_" + key;
-  }
-  return key;
 }
 
 Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id) {

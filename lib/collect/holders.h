@@ -40,11 +40,9 @@ class PlaceTexts {
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-/// A key of the program's as readers of profiles take it: letters, digits and _, and none of
-/// those that mean something else here, such as `bytes`, which becomes `user_bytes`.
-[[nodiscard]] std::string ProfileLabelName(std::string key);
 [[nodiscard]] Labels LabelsOf(const core::RegistryApi& registry, std::uint32_t id);
-/// The same as labels of a profile, each name once, under the names above.
+/// The same as labels of a profile, each name once, under the names of
+/// ProfileLabelName().
 [[nodiscard]] std::vector<Label> UserLabels(const core::RegistryApi& registry,
                                             std::uint32_t id);
 /// One of them, with what the kernel knows of its socket. `now_ns`: RegistryApi::now_ns().

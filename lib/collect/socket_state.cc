@@ -9,8 +9,10 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 
@@ -67,31 +69,48 @@ std::string Seconds(std::int64_t ms) { return absl::StrCat(ms / 1000, " s"); }
 
 }  // namespace
 
-std::string AddressText(const sockaddr* address, std::uint32_t size_bytes) {
-  if (size_bytes < sizeof(sa_family_t)) return {};
+std::size_t FormatAddress(const sockaddr* address, std::uint32_t size_bytes,
+                          char (&text)[kAddressTextBytes]) {
+  const auto put = [&text](std::string_view part, std::size_t at = 0) {
+    const std::size_t size = std::min(part.size(), kAddressTextBytes - at);
+    memcpy(text + at, part.data(), size);
+    return at + size;
+  };
+  const auto put_number = [&text](std::uint32_t number, std::size_t at) {
+    return static_cast<std::size_t>(
+        std::to_chars(text + at, text + kAddressTextBytes, number).ptr - text);
+  };
+  if (size_bytes < sizeof(sa_family_t)) return 0;
   if (address->sa_family == AF_INET && size_bytes >= sizeof(sockaddr_in)) {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
     // Not inet_ntop, which is vfprintf inside: a page has ten thousand of them.
     const std::uint32_t host = ntohl(v4->sin_addr.s_addr);
-    return absl::StrCat(host >> 24, ".", host >> 16 & 255, ".", host >> 8 & 255, ".",
-                        host & 255, ":", ntohs(v4->sin_port));
+    std::size_t at = 0;
+    for (const int shift : {24, 16, 8, 0}) {
+      at = put(shift == 0 ? ":" : ".", put_number(host >> shift & 255, at));
+    }
+    return put_number(ntohs(v4->sin_port), at);
   }
   if (address->sa_family == AF_INET6 && size_bytes >= sizeof(sockaddr_in6)) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
-    char text[INET6_ADDRSTRLEN] = {};
-    inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof(text));
-    return absl::StrCat("[", text, "]:", ntohs(v6->sin6_port));
+    char host[INET6_ADDRSTRLEN] = {};
+    inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+    return put_number(ntohs(v6->sin6_port), put("]:", put(host, put("["))));
   }
-  if (address->sa_family != AF_UNIX) return {};
+  if (address->sa_family != AF_UNIX) return 0;
   const auto* unix_address = reinterpret_cast<const sockaddr_un*>(address);
   const std::size_t length =
       std::min<std::size_t>(size_bytes, sizeof(sockaddr_un)) - offsetof(sockaddr_un, sun_path);
-  if (size_bytes <= offsetof(sockaddr_un, sun_path)) return "unix";
+  if (size_bytes <= offsetof(sockaddr_un, sun_path)) return put("unix");
   if (unix_address->sun_path[0] == '\0') {
-    return absl::StrCat("unix:@", absl::string_view(unix_address->sun_path + 1, length - 1));
+    return put({unix_address->sun_path + 1, length - 1}, put("unix:@"));
   }
-  return absl::StrCat("unix:", absl::string_view(unix_address->sun_path,
-                                                 strnlen(unix_address->sun_path, length)));
+  return put({unix_address->sun_path, strnlen(unix_address->sun_path, length)}, put("unix:"));
+}
+
+std::string AddressText(const sockaddr* address, std::uint32_t size_bytes) {
+  char text[kAddressTextBytes];
+  return {text, FormatAddress(address, size_bytes, text)};
 }
 
 namespace {
@@ -120,19 +139,12 @@ SocketState Read(int fd, std::uint64_t cookie, bool with_names) {
 SocketState ReadSocket(int fd, std::uint64_t cookie) { return Read(fd, cookie, true); }
 SocketState ReadSocketQueues(int fd, std::uint64_t cookie) { return Read(fd, cookie, false); }
 
-SocketVerdict Judge(const SocketState& socket) {
+SocketFinding FindProblem(const SocketState& socket) {
   if (!socket.known) return {};
   if (!socket.is_tcp) {
-    // A unix socket keeps no times: what waits is all there is to say. What the peer has not
-    // read is counted by the kernel with its own overhead.
-    if (socket.unsent_bytes > 0) {
-      return {ConnectionProblem::kPeerStoppedReading,
-              absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers")};
-    }
-    if (socket.unread_bytes > 0) {
-      return {ConnectionProblem::kWeStoppedReading,
-              absl::StrCat("we have not read ", socket.unread_bytes, " bytes")};
-    }
+    // A unix socket keeps no times: what waits is all there is to say.
+    if (socket.unsent_bytes > 0) return {ConnectionProblem::kPeerStoppedReading};
+    if (socket.unread_bytes > 0) return {ConnectionProblem::kWeStoppedReading};
     return {};
   }
   const std::int64_t sent_ms = socket.last_data_sent_ms;
@@ -143,40 +155,62 @@ SocketVerdict Judge(const SocketState& socket) {
   const bool unanswered = acknowledged_ms > sent_ms + kAnswerMs;
   if (socket.unacked_segments > 0 && (socket.retransmits > 0 || socket.backoff > 0) &&
       unanswered && acknowledged_ms >= kStalledMs) {
-    return {ConnectionProblem::kPeerDead,
-            absl::StrCat("peer or path dead: no answer for ", Seconds(acknowledged_ms),
-                         " with ", socket.unsent_bytes, " bytes unacknowledged"),
-            acknowledged_ms};
+    return {ConnectionProblem::kPeerDead, acknowledged_ms};
   }
   if (socket.notsent_bytes > 0 && sent_ms >= kStalledMs) {
-    return {ConnectionProblem::kPeerStoppedReading,
-            absl::StrCat("peer stopped reading for ", Seconds(sent_ms), " with ",
-                         socket.unsent_bytes, " bytes unsent"),
-            sent_ms};
+    return {ConnectionProblem::kPeerStoppedReading, sent_ms};
   }
   if (socket.tcp_state == kCloseWait) {
-    const std::string unread = socket.unread_bytes > 0
-                                   ? absl::StrCat(", ", socket.unread_bytes, " bytes unread")
-                                   : std::string();
     // The end itself carries no data: what it does renew is the time of the last packet.
-    return {ConnectionProblem::kClosedByPeer,
-            absl::StrCat("closed by the peer but not by us", unread),
-            std::min(received_ms, acknowledged_ms)};
+    return {ConnectionProblem::kClosedByPeer, std::min(received_ms, acknowledged_ms)};
   }
   if (socket.unread_bytes > 0 && received_ms >= kStalledMs) {
-    return {ConnectionProblem::kWeStoppedReading,
-            absl::StrCat("we stopped reading for ", Seconds(received_ms), " with ",
-                         socket.unread_bytes, " bytes waiting"),
-            received_ms};
+    return {ConnectionProblem::kWeStoppedReading, received_ms};
   }
   if (socket.tcp_state == kEstablished && socket.unsent_bytes == 0 &&
       socket.unread_bytes == 0) {
     const std::int64_t idle_ms = std::min(sent_ms, received_ms);
-    if (idle_ms >= kStalledMs) {
-      return {.text = absl::StrCat("idle for ", Seconds(idle_ms)), .is_idle = true};
-    }
+    if (idle_ms >= kStalledMs) return {.idle_ms = idle_ms};
   }
   return {};
+}
+
+SocketVerdict Judge(const SocketState& socket) {
+  const SocketFinding found = FindProblem(socket);
+  SocketVerdict verdict = {.problem = found.problem, .stalled_ms = found.stalled_ms};
+  switch (found.problem) {
+    case ConnectionProblem::kNone:
+      verdict.is_idle = found.idle_ms > 0;
+      if (verdict.is_idle) verdict.text = absl::StrCat("idle for ", Seconds(found.idle_ms));
+      break;
+    case ConnectionProblem::kPeerDead:
+      verdict.text =
+          absl::StrCat("peer or path dead: no answer for ", Seconds(found.stalled_ms), " with ",
+                       socket.unsent_bytes, " bytes unacknowledged");
+      break;
+    case ConnectionProblem::kPeerStoppedReading:
+      // What the peer of a unix socket has not read is counted by the kernel with its own
+      // overhead.
+      verdict.text =
+          !socket.is_tcp
+              ? absl::StrCat("peer has not read, ", socket.unsent_bytes, " bytes of buffers")
+              : absl::StrCat("peer stopped reading for ", Seconds(found.stalled_ms), " with ",
+                             socket.unsent_bytes, " bytes unsent");
+      break;
+    case ConnectionProblem::kClosedByPeer:
+      verdict.text = absl::StrCat("closed by the peer but not by us",
+                                  socket.unread_bytes > 0
+                                      ? absl::StrCat(", ", socket.unread_bytes, " bytes unread")
+                                      : std::string());
+      break;
+    case ConnectionProblem::kWeStoppedReading:
+      verdict.text = !socket.is_tcp
+                         ? absl::StrCat("we have not read ", socket.unread_bytes, " bytes")
+                         : absl::StrCat("we stopped reading for ", Seconds(found.stalled_ms),
+                                        " with ", socket.unread_bytes, " bytes waiting");
+      break;
+  }
+  return verdict;
 }
 
 }  // namespace heldby::collect

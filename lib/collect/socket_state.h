@@ -1,9 +1,11 @@
 // collect/socket_state.h - what the kernel knows of a socket, and what that means.
 //
-// Threads  any.   Signals  unsafe: allocates.   Units  bytes, milliseconds, as named.
+// Threads  any.   Signals  unsafe: what returns a text allocates, and nothing else.
+// Units    bytes, milliseconds, as named.
 // Source   TCP_INFO (linux/tcp.h), SIOCOUTQ, SIOCINQ, SO_COOKIE; the rules in docs/holders.md.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -37,6 +39,20 @@ struct SocketState {
 
 /// "127.0.0.1:80", "[::1]:80", "unix:/path", "unix:@abstract", "unix"; empty: not known.
 [[nodiscard]] std::string AddressText(const sockaddr* address, std::uint32_t size_bytes);
+
+/// The longest of them: a path, or an IPv6 address.
+inline constexpr std::size_t kAddressTextBytes = 128;
+/// The same into a buffer; returns the size.
+std::size_t FormatAddress(const sockaddr* address, std::uint32_t size_bytes,
+                          char (&text)[kAddressTextBytes]);
+
+/// What the figures support, without words.
+struct SocketFinding {
+  ConnectionProblem problem = ConnectionProblem::kNone;
+  std::int64_t stalled_ms = 0;  // 0: nothing is
+  std::int64_t idle_ms = 0;     // 0: it is not
+};
+[[nodiscard]] SocketFinding FindProblem(const SocketState& socket);
 
 struct SocketVerdict {
   ConnectionProblem problem = ConnectionProblem::kNone;

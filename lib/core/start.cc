@@ -1,5 +1,6 @@
 // What happens in a process because the core is in it: the hooks are judged once, and, if the
-// environment asks for it, the face is loaded - on a thread of ours to listen, at exit to dump.
+// environment asks for it, the face is loaded - on a thread of ours to listen or to watch the
+// memory, at exit to dump.
 //
 // The thread blocks every signal, allocates unsampled, and ends as soon as the face has its
 // own.
@@ -29,6 +30,7 @@ namespace {
 
 // Copies: hosts such as redis and nginx overwrite their environment to change their title.
 char listen_address[PATH_MAX];
+char dump_folder[PATH_MAX];
 char dump_pattern[PATH_MAX];
 char face_path[PATH_MAX];
 
@@ -47,6 +49,17 @@ bool CopyVariable(const char* name, char* copy) {
   }
   strcpy(copy, text);
   return true;
+}
+
+// As FindFace: a relative folder is meant from where the program was started.
+void MakeAbsolute(char (&path)[PATH_MAX]) {
+  char folder[PATH_MAX];
+  if (path[0] == '/' || getcwd(folder, sizeof(folder)) == nullptr) return;
+  const std::size_t length = strlen(folder);
+  if (length + 1 + strlen(path) >= PATH_MAX) return;
+  memmove(path + length + 1, path, strlen(path) + 1);
+  memcpy(path, folder, length);
+  path[length] = '/';
 }
 
 // The face lies beside the core. Asked for while the working directory is still the one that a
@@ -96,22 +109,27 @@ void* FaceFunction(const char* name) {
   return function;
 }
 
-void* ListenThread(void* delayed) {
+void* StartThread(void* delayed) {
   thread_api.become_own();
   pthread_setname_np(pthread_self(), "heldby-start");
   if (delayed != nullptr) {
     timespec delay{0, kChildDelayNs};
     nanosleep(&delay, nullptr);
   }
-  using Listen = void (*)(const char* address);
+  using Begin = void (*)(const char* where);
   loading.store(true, std::memory_order_release);
-  auto listen = reinterpret_cast<Listen>(FaceFunction("heldby_face_listen"));
-  if (listen != nullptr) listen(listen_address);
+  // The watch first: what listens may have to wait for others of its process tree.
+  const char* const wanted[][2] = {{dump_folder, "heldby_face_watch"},
+                                   {listen_address, "heldby_face_listen"}};
+  for (const auto& [where, name] : wanted) {
+    if (*where == '\0') continue;
+    if (auto begin = reinterpret_cast<Begin>(FaceFunction(name))) begin(where);
+  }
   loading.store(false, std::memory_order_release);
   return nullptr;
 }
 
-void StartListening(bool delayed) {
+void StartFace(bool delayed) {
   SelfGuard self;
   sigset_t all;
   sigset_t before;
@@ -124,11 +142,11 @@ void StartListening(bool delayed) {
   pthread_t thread;
   static char yes;
   const int error =
-      pthread_create(&thread, &attributes, &ListenThread, delayed ? &yes : nullptr);
+      pthread_create(&thread, &attributes, &StartThread, delayed ? &yes : nullptr);
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) loading.store(false, std::memory_order_release);
-  if (error != 0) Say("cannot start a thread to serve ", listen_address, ": ", strerror(error));
+  if (error != 0) Say("cannot start a thread to serve or to watch: ", strerror(error));
 }
 
 // A handler of pthread_atfork that is registered while a fork waits in BeforeFork is left out
@@ -161,7 +179,7 @@ void OnForkInChild() {
       Say("forked while the server library was being loaded: no endpoint in this child");
     return;
   }
-  StartListening(/*delayed=*/true);
+  StartFace(/*delayed=*/true);
 }
 
 void DumpAtExit() {
@@ -196,15 +214,19 @@ void StartCore() {
   watches_forks.store(true, std::memory_order_release);
   WatchThreads();
   const bool listen = CopyVariable("HELDBY_LISTEN", listen_address);
+  const bool watch = CopyVariable("HELDBY_DUMP_DIR", dump_folder);
   const bool dump = CopyVariable("HELDBY_DUMP_AT_EXIT", dump_pattern);
-  if (!listen && !dump) return;
+  if (!listen && !watch && !dump) return;
   FindFace();
+  if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
-  if (listen) {
+  if (listen || watch) {
     // Loading begins before the host can fork: the flag is up when this constructor returns.
-    loading.store(true, std::memory_order_release);
+    // For a watch alone it begins later: most processes of a tree have ended by then, and cost
+    // no more than a thread.
+    loading.store(listen, std::memory_order_release);
     pthread_atfork(&BeforeFork, nullptr, &OnForkInChild);
-    StartListening(/*delayed=*/false);
+    StartFace(/*delayed=*/!listen);
   }
 }
 

@@ -19,6 +19,7 @@
 #include "heldby/goroutine.h"
 #include "heldby/self.h"
 #include "runtime/core_access.h"
+#include "watch/watcher.h"
 
 namespace heldby {
 namespace runtime {
@@ -102,8 +103,8 @@ class WatchLoop {
     Judgement judgement = Judge(core, holder_.state.get());
     lock->unlock();
     try {
-      // Only patterns of what is expected need names here.
-      const bool with_names = !judgement.expected.empty();
+      // Patterns of what is expected need names, and so do dumps.
+      const bool with_names = !judgement.expected.empty() || watch::counts().is_running;
       (void)Finish(core, std::move(judgement), with_names);
     } catch (...) {
       lock->lock();

@@ -18,6 +18,7 @@
 #include "profile/trim.h"
 #include "runtime/core_access.h"
 #include "runtime/leak_watch.h"
+#include "watch/verdict_text.h"
 
 namespace heldby {
 namespace {
@@ -151,6 +152,15 @@ void Sort(std::vector<LeakVerdict>* verdicts) {
   });
 }
 
+// For a dump before the memory limit: the summaries.
+std::string TextOf(const LeakReport& report) {
+  std::string text = std::to_string(report.leaks()) + " leaks\n";
+  for (const LeakVerdict& verdict : report.verdicts) {
+    text += std::string(LeakClassName(verdict.leak_class)) + ": " + verdict.summary + "\n";
+  }
+  return text;
+}
+
 std::string ProcessText() {
   const collect::ProcessAccount process = collect::ReadProcess();
   return "resident " + collect::BytesText(process.resident_bytes) + ", of which anonymous " +
@@ -241,6 +251,7 @@ LeakReport Finish(const core::CoreApi& core, Judgement judgement, bool with_name
     bytes += verdict.bytes;
   }
   Sort(&report.verdicts);
+  if (with_names) watch::SetVerdictText(TextOf(report));
   if (summary.is_known) {
     WatchHolder& holder = HolderHere();
     const std::lock_guard lock(holder.summary_mutex);

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "collect/metric_list.h"
 #include "collect/metrics.h"
@@ -15,6 +17,8 @@
 #include "heldby/self.h"
 #include "runtime/core_access.h"
 #include "runtime/leak_watch.h"
+#include "watch/metrics.h"
+#include "watch/watcher.h"
 
 namespace heldby {
 namespace {
@@ -97,8 +101,14 @@ Result<std::vector<MetricFamily>> CollectMetrics() {
   try {
     Kept& kept = KeptHere();
     const std::lock_guard lock(kept.mutex);
-    const double cpu_seconds = static_cast<double>(own_cpu_ns.load()) * 1e-9;
+    // The watch's thread does not end, and says so meanwhile.
+    const std::int64_t cpu_ns = own_cpu_ns.load() + watch::counts().cpu_ns.load();
+    const double cpu_seconds = static_cast<double>(cpu_ns) * 1e-9;
     std::vector<MetricFamily> families = kept.collector.Collect(*core, cpu_seconds);
+    collect::MetricList of_the_watch;
+    watch::AddMetrics(&of_the_watch);
+    std::vector<MetricFamily> more = std::move(of_the_watch).Take();
+    std::ranges::move(more, std::back_inserter(families));
     AddLeaks(*core, &families);
     return families;
   } catch (const std::exception& error) {  // bad_alloc above all

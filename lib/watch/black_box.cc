@@ -1,0 +1,91 @@
+#include "watch/black_box.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "watch/text_sink.h"
+
+namespace heldby::watch {
+
+bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds,
+                      std::string_view mark) {
+  // In containers that share a folder everybody is process 1.
+  constexpr int kTries = 100;
+  bool is_made = false;
+  for (int i = 0; i < kTries && !is_made; ++i) {
+    name_ = MakeName(pid, time_seconds + i, ".box");
+    is_made =
+        file_.Set(openat(folder.fd(), name_.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!is_made && errno != EEXIST) return false;
+  }
+  if (!is_made) return false;
+  flock(file_.fd(), LOCK_EX);  // whoever tries it to find out lets go at once
+  // Line ends, not zeroes: a box is a text. And written, not reserved: the pages are there.
+  memset(half_, '\n', sizeof(half_));
+  mark.copy(half_, dump::kBoxHeadingBytes);
+  for (const std::size_t at : {std::size_t{0}, dump::kBoxHalfBytes}) {
+    const ssize_t wrote = pwrite(file_.fd(), half_, sizeof(half_), static_cast<off_t>(at));
+    if (wrote == static_cast<ssize_t>(sizeof(half_))) continue;
+    if (wrote >= 0) errno = ENOSPC;
+    const int error = errno;
+    Remove(folder);
+    errno = error;
+    return false;
+  }
+  mapped_ = mmap(nullptr, dump::kBoxBytes, PROT_READ, MAP_SHARED, file_.fd(), 0);
+  if (mapped_ == MAP_FAILED) mapped_ = nullptr;
+  if (mapped_ != nullptr && mlock(mapped_, dump::kBoxBytes) != 0) {
+    // Not allowed: the pages may have to be read again.
+  }
+  return true;
+}
+
+bool BlackBox::Publish(std::size_t bytes) {
+  if (!file_.IsStillOurs()) {
+    errno = EBADF;
+    return false;
+  }
+  const std::size_t which = sequence_ % 2;
+  ++sequence_;
+  memset(half_, ' ', dump::kBoxHeadingBytes);
+  const std::uint64_t sum = dump::BoxSum(sequence_, {text(), bytes});
+  TextSink heading(-1, half_, dump::kBoxHeadingBytes, SIZE_MAX);
+  heading.Text(dump::kBoxMagic).Number(static_cast<std::int64_t>(sequence_)).Text(" ");
+  heading.Number(static_cast<std::int64_t>(bytes)).Text(" ").Hex(sum);
+  half_[dump::kBoxHeadingBytes - 1] = '\n';
+  // What a longer text has left behind it.
+  const std::size_t end = std::max(bytes, last_bytes_[which]);
+  memset(text() + bytes, '\n', end - bytes);
+  last_bytes_[which] = bytes;
+  const std::size_t size = dump::kBoxHeadingBytes + end;
+  const ssize_t wrote =
+      pwrite(file_.fd(), half_, size, static_cast<off_t>(which * dump::kBoxHalfBytes));
+  if (wrote >= 0 && static_cast<std::size_t>(wrote) != size) errno = ENOSPC;
+  return wrote == static_cast<ssize_t>(size);
+}
+
+void BlackBox::Remove(const DumpFolder& folder) {
+  struct stat facts {};
+  std::int64_t free_bytes = 0;
+  if (file_.fd() >= 0 && folder.Examine(0, &free_bytes) != Refusal::kFile &&
+      fstatat(folder.fd(), name_.text, &facts, AT_SYMLINK_NOFOLLOW) == 0 &&
+      file_.IsThatFile(facts)) {
+    unlinkat(folder.fd(), name_.text, 0);
+  }
+  Close();
+}
+
+void BlackBox::Close() {
+  if (mapped_ != nullptr) munmap(mapped_, dump::kBoxBytes);
+  mapped_ = nullptr;
+  file_.Close();
+}
+
+}  // namespace heldby::watch

@@ -1,0 +1,113 @@
+#include "watch/dump_folder.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "watch/black_box.h"
+
+namespace heldby::watch {
+namespace {
+
+// On the disk that the test was built on: /tmp may be memory.
+class DumpFolderTest : public ::testing::Test {
+ protected:
+  DumpFolderTest() {
+    char name[] = "dump_folder_test.XXXXXX";
+    path_ = std::filesystem::absolute(mkdtemp(name));
+    EXPECT_TRUE(folder_.Open(path_.c_str()));
+  }
+  ~DumpFolderTest() override { std::filesystem::remove_all(path_); }
+
+  void Make(const std::string& name) { std::ofstream(path_ / name) << "x"; }
+  void Sweep() { folder_.Sweep(buffer_); }
+  std::set<std::string> Names() {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) {
+      names.insert(entry.path().filename());
+    }
+    return names;
+  }
+
+  std::filesystem::path path_;
+  DumpFolder folder_;
+  char buffer_[4096];
+};
+
+TEST_F(DumpFolderTest, NamesSayWhoWhenAndWhy) {
+  EXPECT_STREQ(MakeName(4711, 1795443379, ".90.heap").text,
+               "heldby.4711.20261123T141619Z.90.heap");
+  EXPECT_STREQ(MakeName(1, 951782400, ".box").text, "heldby.1.20000229T000000Z.box");
+  EXPECT_STREQ(MakeName(1, 0, ".box").text, "heldby.1.19700101T000000Z.box");
+}
+
+TEST_F(DumpFolderTest, TheOldestDumpsGoAndWhatIsNotOursStays) {
+  std::set<std::string> expected = {"heldby.1.notes.heap", "other.heap", "heldby.heap",
+                                    "heldby.x.20200101T000000Z.80.heap"};
+  for (const std::string& name : expected) Make(name);
+  for (std::size_t i = 0; i < kMostDumps + 10; ++i) {
+    const std::string name = MakeName(static_cast<std::int64_t>(1000 - i),
+                                      1'000'000'000 + static_cast<std::int64_t>(i), ".80.heap")
+                                 .text;
+    Make(name);
+    if (i >= 10) expected.insert(name);
+  }
+  Sweep();
+  EXPECT_EQ(Names(), expected);
+}
+
+TEST_F(DumpFolderTest, BoxesOfTheDeadGoAndThoseOfTheLivingStay) {
+  std::vector<BlackBox> living(3);
+  for (std::size_t i = 0; i < living.size(); ++i) {
+    ASSERT_TRUE(living[i].Create(folder_, 7, 1000 + static_cast<std::int64_t>(i), ""));
+  }
+  for (std::size_t i = 0; i < kMostBoxes + 5; ++i) {
+    Make(MakeName(8, 2'000'000 + static_cast<std::int64_t>(i), ".box").text);
+  }
+  Sweep();
+  EXPECT_EQ(Names().size(), living.size() + kMostBoxes);
+  for (BlackBox& box : living) {
+    EXPECT_TRUE(Names().contains(box.name()));
+    box.Remove(folder_);
+  }
+  EXPECT_EQ(Names().size(), kMostBoxes);
+}
+
+TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
+  BlackBox one;
+  BlackBox other;
+  ASSERT_TRUE(one.Create(folder_, 1, 1000, ""));
+  ASSERT_TRUE(other.Create(folder_, 1, 1000, ""));
+  EXPECT_STRNE(one.name(), other.name());
+  one.Remove(folder_);
+  EXPECT_EQ(Names(), std::set<std::string>{other.name()});
+  other.Close();
+}
+
+TEST_F(DumpFolderTest, AnotherFileInThePlaceOfABoxStays) {
+  BlackBox box;
+  ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
+  const std::string name = box.name();
+  std::filesystem::remove(path_ / name);
+  Make(name);
+  box.Remove(folder_);
+  EXPECT_EQ(Names(), std::set<std::string>{name});
+}
+
+TEST_F(DumpFolderTest, AShortDiskIsRefusedAndAFolderInMemoryToo) {
+  std::int64_t free_bytes = 0;
+  EXPECT_EQ(folder_.Examine(1, &free_bytes), Refusal::kNone);
+  EXPECT_EQ(folder_.Examine(free_bytes + (std::int64_t{1} << 40), &free_bytes),
+            Refusal::kShortDisk);
+  DumpFolder memory;
+  ASSERT_TRUE(memory.Open("/dev/shm"));
+  EXPECT_EQ(memory.Examine(1, &free_bytes), Refusal::kMemoryFile);
+}
+
+}  // namespace
+}  // namespace heldby::watch
