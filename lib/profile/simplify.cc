@@ -83,6 +83,30 @@ std::string WithoutTemplateLists(std::string_view name) {
   return out;
 }
 
+}  // namespace
+
+std::string WithTemplateDepth(std::string_view name, std::size_t depth) {
+  std::string out;
+  for (std::size_t at = 0; at < name.size();) {
+    std::size_t end = at + 1;
+    if (IsOperatorWord(name, at)) {
+      end = EndOfOperator(name, at);
+    } else if (name[at] == '<') {
+      end = EndOfGroup(name, at);
+      if (end == kNone) return out.append(name.substr(at));
+      out += '<';
+      out +=
+          depth == 0 ? "..." : WithTemplateDepth(name.substr(at + 1, end - at - 2), depth - 1);
+      at = end - 1;
+    }
+    out.append(name.substr(at, end - at));
+    at = end;
+  }
+  return out;
+}
+
+namespace {
+
 // After an argument list: " const", "&" ... up to "::" mean that it is the list of an enclosing
 // function, which is part of the name. Returns where the "::" is.
 std::size_t EnclosingScopeEnd(std::string_view name, std::size_t at) {

@@ -7,6 +7,7 @@
 //          name by name, in tests/unit/pprof/names_test.cc.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -15,5 +16,8 @@ namespace heldby {
 /// "std::vector<int, std::allocator<int> >::push_back(int&&)" -> "std::vector::push_back".
 /// Text that is not a demangled C++ name comes back unchanged as far as it has no brackets.
 [[nodiscard]] std::string SimplifyFunctionName(std::string_view demangled);
+
+/// Template lists within `depth` others become "<...>": with 0 the outermost ones.
+[[nodiscard]] std::string WithTemplateDepth(std::string_view demangled, std::size_t depth);
 
 }  // namespace heldby

@@ -6,6 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "profile/simplify.h"
+
 namespace heldby::symbolize {
 namespace {
 
@@ -31,6 +33,18 @@ void NameCoroutine(std::string* name) {
       return;
     }
   }
+}
+
+// A name that was cut anywhere is none any more to who reads its brackets: profile/trim.h,
+// pprof.
+std::string WithShorterLists(std::string name) {
+  constexpr std::size_t kMostDepth = 6;
+  std::string shorter = name;
+  for (std::size_t depth = kMostDepth; shorter.size() > kMaxNameBytes; --depth) {
+    shorter = WithTemplateDepth(name, depth);
+    if (depth == 0) break;
+  }
+  return shorter;
 }
 
 }  // namespace
@@ -61,7 +75,7 @@ std::string Demangle(const std::string& name) {
   std::string readable = status == 0 && text != nullptr ? text.get() : name;
   DropCloneSuffix(&readable);
   NameCoroutine(&readable);
-  return CapName(std::move(readable));
+  return CapName(WithShorterLists(std::move(readable)));
 }
 
 }  // namespace heldby::symbolize

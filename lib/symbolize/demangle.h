@@ -14,8 +14,8 @@ namespace heldby::symbolize {
 
 inline constexpr std::size_t kMaxNameBytes = 1024;
 
-/// `name` itself if it is not mangled; without the compiler's clone suffixes (".part.0"); with
-/// "..." for its middle where it is too long.
+/// `name` itself if it is not mangled; without the compiler's clone suffixes (".part.0"). Where
+/// it is too long its inner template lists are "<...>", or at last its middle "...".
 [[nodiscard]] std::string Demangle(const std::string& name);
 
 /// `text`, at most kMaxNameBytes of it: its two ends.

@@ -45,7 +45,7 @@ void Work(const corpus::Program& program, std::uint64_t thread) {
   while (requests.Next()) {
     double objects = std::min(random.Exponential(mean), 4 * mean);
     if (!largest_was && program.progress() > largest_at) {
-      objects = 5 * mean;
+      objects = 8 * mean;
       largest_was = true;
     }
     for (int i = 0; i < static_cast<int>(objects); ++i) {

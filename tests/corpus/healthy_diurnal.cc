@@ -15,7 +15,7 @@ struct Session {
 [[gnu::noinline]] std::unique_ptr<Session> LogIn(std::size_t number, corpus::Random* random) {
   auto session = std::make_unique<Session>();
   session->user = "user-" + std::to_string(number) + "@example.com";
-  session->state.resize(random->Between(2'000, 25'000));
+  session->state.resize(random->Between(5'000, 60'000));
   return session;
 }
 

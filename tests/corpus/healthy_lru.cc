@@ -9,7 +9,7 @@ namespace {
 
 class LruCache {
  public:
-  explicit LruCache(std::size_t capacity) : capacity_(capacity) {}
+  explicit LruCache(std::size_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
 
   [[gnu::noinline]] const std::vector<char>& Get(std::size_t key, corpus::Random* random) {
     const auto known = places_.find(key);
@@ -19,7 +19,9 @@ class LruCache {
     }
     entries_.push_front({key, Load(random)});
     places_[key] = entries_.begin();
-    if (entries_.size() > capacity_) {
+    used_bytes_ += entries_.front().value.size();
+    while (used_bytes_ > capacity_bytes_) {
+      used_bytes_ -= entries_.back().value.size();
       places_.erase(entries_.back().key);
       entries_.pop_back();
     }
@@ -35,7 +37,8 @@ class LruCache {
     return std::vector<char>(random->Size());
   }
 
-  const std::size_t capacity_;
+  const std::size_t capacity_bytes_;
+  std::size_t used_bytes_ = 0;
   std::list<Entry> entries_;
   std::unordered_map<std::size_t, std::list<Entry>::iterator> places_;
 };
@@ -47,9 +50,8 @@ int main(int argc, char** argv) {
   corpus::Random random = program.Stream(1);
   const double a_second = random.Uniform(600, 1500);
   const double fill_seconds = program.seconds() * random.Uniform(0.08, 0.25);
-  // Half of the requests miss, so it is full after this time.
-  const auto capacity = static_cast<std::size_t>(0.5 * a_second * fill_seconds) + 1;
-  LruCache cache(capacity);
+  // Half of the requests miss, with 2 KB each, so it is full after about this time.
+  LruCache cache(static_cast<std::size_t>(0.5 * a_second * fill_seconds * 2'000) + 100'000);
   std::size_t sent_bytes = 0;
   std::size_t next_cold = 1'000'000;
   corpus::Pace requests(program, &random, a_second);

@@ -57,7 +57,7 @@ Detached Query(Replies* replies, std::size_t bytes) {
   std::vector<char> rows(bytes);  // leak
   co_await replies->Next();
   corpus::Use(rows.data());
-}
+}  // leak: the frame itself
 
 }  // namespace
 
@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   Replies replies(&random);
   corpus::Pace queries(program, &random, random.Uniform(200, 500));
   while (queries.Next()) {
-    const Detached query = Query(&replies, random.Between(2'000, 25'000));  // leak
+    const Detached query = Query(&replies, random.Between(2'000, 25'000));
     query.coroutine.promise().BeginTask("query");
     query.coroutine.resume();
     replies.Deliver();

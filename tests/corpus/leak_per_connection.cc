@@ -22,11 +22,14 @@ class Session {
 
  private:
   [[gnu::noinline]] static std::unique_ptr<Buffer> MakeInput(corpus::Random* random) {
-    return std::make_unique<Buffer>(Buffer{std::vector<char>(random->Between(2'000, 9'000))});
+    auto input = std::make_unique<Buffer>();
+    input->bytes.resize(random->Between(2'000, 9'000));
+    return input;
   }
   [[gnu::noinline]] static std::unique_ptr<Buffer> MakeOutput(corpus::Random* random) {
-    const std::size_t bytes = random->Between(4'000, 40'000);
-    return std::make_unique<Buffer>(Buffer{std::vector<char>(bytes)});  // leak
+    auto output = std::make_unique<Buffer>();              // leak
+    output->bytes.resize(random->Between(4'000, 40'000));  // leak
+    return output;
   }
 
   heldby::Connection known_;

@@ -65,5 +65,18 @@ TEST(SimplifyFunctionName, BrokenBracketsEndNowhereAndLoseNothing) {
   EXPECT_EQ(SimplifyFunctionName(deep), deep);
 }
 
+TEST(WithTemplateDepth, EmptiesTheListsBelowAndKeepsTheRest) {
+  const std::string name = "S<a<b>, c> f<d<e<g>>>(h<i<j>> const&, int (*)(k))";
+  EXPECT_EQ(WithTemplateDepth(name, 0), "S<...> f<...>(h<...> const&, int (*)(k))");
+  EXPECT_EQ(WithTemplateDepth(name, 1), "S<a<...>, c> f<d<...>>(h<i<...>> const&, int (*)(k))");
+  EXPECT_EQ(WithTemplateDepth(name, 9), name);
+  EXPECT_EQ(WithTemplateDepth("bool operator< <int>(S<a>, int)", 0),
+            "bool operator< <...>(S<...>, int)");
+  EXPECT_EQ(WithTemplateDepth("f<(3>2), a<b>>()", 1), "f<(3>2), a<...>>()");
+  EXPECT_EQ(WithTemplateDepth("f<int", 0), "f<int");
+  const std::string deep(100'000, '<');
+  EXPECT_EQ(WithTemplateDepth(deep, 3), deep);
+}
+
 }  // namespace
 }  // namespace heldby

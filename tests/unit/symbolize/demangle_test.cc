@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+
+#include "profile/simplify.h"
 
 namespace heldby::symbolize {
 namespace {
@@ -35,6 +38,17 @@ TEST(CapName, CutsBetweenCharacters) {
 TEST(Demangle, CloneSuffixesAreDropped) {
   EXPECT_EQ(Demangle("_Z3foov.part.0"), "foo()");
   EXPECT_EQ(Demangle("helper.constprop.0"), "helper");
+}
+
+TEST(Demangle, ALongNameLosesItsInnerTemplateListsAndKeepsItsBrackets) {
+  // void a::Hold<a::Box<int>, a::Box<int>, ...>(char const*): S2_ is the first of them again.
+  std::string mangled = "_ZN1a4HoldINS_3BoxIiEE";
+  for (int i = 0; i < 200; ++i) mangled += "S2_";
+  const std::string name = Demangle(mangled + "EEvPKc");
+  EXPECT_LE(name.size(), kMaxNameBytes);
+  EXPECT_EQ(std::ranges::count(name, '<'), std::ranges::count(name, '>')) << name;
+  EXPECT_NE(name.find("<...>"), std::string::npos) << name;
+  EXPECT_EQ(SimplifyFunctionName(name), "a::Hold") << name;
 }
 
 // As g++ 12 names what co_await resumes: a function, a template, a lambda.
