@@ -17,19 +17,8 @@ constexpr int kQuarters = 4;
 constexpr int kSlices = 8;
 // The youngest slice is left out: who is in it has had no time to die.
 constexpr int kClosedSlices = kSlices - 1;
-constexpr int kLeastSurvivors = 12;
-// Of blocks so large that each is a sample, none is estimated, and fewer say as much.
-constexpr int kLeastCertainSurvivors = 6;
-constexpr int kLeastSlices = 5;
-constexpr double kMostOfIt = 0.5;
-constexpr double kSigmas = 3;         // of growth against what sampling makes of no growth
-constexpr double kTrend = 1.4;        // of the residue, from early to late: of a leak it is 1
-constexpr double kTrendSigmas = 2.5;  // of the residue's trend
-constexpr double kShare = 0.2;        // of the growth, that each of both halves must have
 // Before that, what fills up once cannot be told from what never ends.
 constexpr std::int64_t kLeastWindows = 2;
-// A window is no more than this part of what has been seen, so that the start is not in it.
-constexpr double kOfHistory = 0.75;
 
 struct Window {
   std::int64_t begin_ns = 0;
@@ -59,7 +48,8 @@ class Judge {
   Growth Run() const {
     const std::int64_t now_ns = points_.back().time_ns;
     const std::int64_t seen_ns = now_ns - points_.front().time_ns;
-    const auto most_ns = static_cast<std::int64_t>(kOfHistory * static_cast<double>(seen_ns));
+    const auto most_ns =
+        static_cast<std::int64_t>(bounds().of_history * static_cast<double>(seen_ns));
     std::vector<std::int64_t> lengths;
     for (std::int64_t ns = rules_.window_ns; ns <= most_ns; ns *= 2) lengths.push_back(ns);
     if (!lengths.empty() && most_ns > lengths.back()) lengths.push_back(most_ns);
@@ -74,6 +64,8 @@ class Judge {
   }
 
  private:
+  const GrowthBounds& bounds() const { return rules_.bounds; }
+
   // Not yet a whole window: no more than a suspicion, however it looks.
   Growth TooYoung(std::int64_t most_ns) const {
     if (most_ns < rules_.window_ns / 3) return {};
@@ -104,10 +96,10 @@ class Judge {
       return verdict;
     };
     const double grown = window.grown();
-    if (grown < std::max(rules_.least_growth, kSigmas * std::sqrt(window.variance))) {
+    if (grown < std::max(rules_.least_growth, bounds().sigmas * std::sqrt(window.variance))) {
       return GrowthClass::kSteady;
     }
-    if (window.floor[3] - window.floor[1] < kShare * grown) {
+    if (window.floor[3] - window.floor[1] < bounds().half_part * grown) {
       return because(GrowthClass::kWarmUp, "it grew early in the window, and hardly since");
     }
     if (is_short && grown < 0.1 * window.floor[0]) return GrowthClass::kSteady;
@@ -129,7 +121,7 @@ class Judge {
       case Ages::kLevel:
         break;
     }
-    if (window.floor[2] - window.floor[0] < kShare * grown) {
+    if (window.floor[2] - window.floor[0] < bounds().half_part * grown) {
       return because(GrowthClass::kSuspect, "it grows since a short while ago");
     }
     if (!HasEvidence(window)) {
@@ -217,7 +209,8 @@ class Judge {
       double& half = least[point.time_ns < first_ns + seen_ns / 2 ? 0 : 1];
       half = std::min(half, point.live);
     }
-    const double noise = kSigmas * std::sqrt(std::max(rules_.sample_bytes, 1.0) * least[1]);
+    const double noise =
+        bounds().sigmas * std::sqrt(std::max(rules_.sample_bytes, 1.0) * least[1]);
     return least[1] - least[0] > std::max(noise, 0.1 * highest);
   }
 
@@ -279,13 +272,13 @@ class Judge {
     growth->residue_young = is_known && allocated[1] > 0 ? bytes[1] / allocated[1] : 0;
     const double all = count[0] + count[1];
     if (all == 0) return Ages::kYoung;  // nothing has survived a slice
-    if (count[1] < 0.15 * all) return Ages::kOld;
+    if (count[1] < bounds().born_late * all) return Ages::kOld;
     const double share = is_known ? allocated[1] / (allocated[0] + allocated[1]) : 0.5;
     if (share <= 0.001 || share >= 0.999) return Ages::kLevel;
     const double z = (count[1] - all * share) / std::sqrt(all * share * (1 - share));
     const double ratio = (count[1] / share) / std::max(count[0] / (1 - share), 1e-9);
-    if (z > kTrendSigmas && ratio > kTrend) return Ages::kYoung;
-    if (z < -kTrendSigmas && ratio < 1 / kTrend) return Ages::kOld;
+    if (z > bounds().trend_sigmas && ratio > bounds().trend) return Ages::kYoung;
+    if (z < -bounds().trend_sigmas && ratio < 1 / bounds().trend) return Ages::kOld;
     return Ages::kLevel;
   }
 
@@ -312,14 +305,14 @@ class Judge {
     // not: of such growth there has to be more.
     const double part = window.grown() / std::max(window.floor[3], 1.0);
     const bool is_certain = all / survivors >= 4 * rules_.sample_bytes;
-    const int least = part < kMostOfIt ? 2 * kLeastSurvivors
-                      : is_certain     ? kLeastCertainSurvivors
-                                       : kLeastSurvivors;
+    const int least = part < bounds().large_part ? 2 * bounds().survivors
+                      : is_certain               ? bounds().certain_survivors
+                                                 : bounds().survivors;
     const int closed = survivors - window.count[kSlices - 1];
     const int recent =
         window.count[kSlices - 2] + window.count[kSlices - 3] + window.count[kSlices - 1];
     return closed > 0 && recent > 0 && survivors >= least &&
-           window.slices() >= std::min(kLeastSlices, survivors / 2 + 1);
+           window.slices() >= std::min(bounds().slices, survivors / 2 + 1);
   }
 
   void AddSlope(const Window& window, Growth* growth) const {

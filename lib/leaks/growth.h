@@ -47,7 +47,24 @@ enum class GrowthClass {
   kLeak,
 };
 
+/// What decides, each on its own: none is of one program. What becomes of the verdicts when
+/// they are half or twice as large: docs/performance.md.
+struct GrowthBounds {
+  double survivors = 12;         // samples, for evidence; of growth that is small twice as many
+  double certain_survivors = 6;  // where each block is so large that it is a sample
+  int slices = 5;                // of eight, with survivors
+  // Growth that is less of what lives is small: a pool that meets a peak grows so, too.
+  double large_part = 0.5;
+  double sigmas = 3;   // of growth, against what sampling makes of no growth
+  double trend = 1.4;  // of the residue, from early to late: of a leak it is 1
+  double trend_sigmas = 2.5;
+  double half_part = 0.2;    // of the growth, that each half of the window must have
+  double born_late = 0.15;   // of the survivors
+  double of_history = 0.75;  // a window is no more of it, so that the start is not in it
+};
+
 struct GrowthRules {
+  GrowthBounds bounds{};
   std::int64_t window_ns = 600 * kSecondNs;  // the shortest
   double sample_bytes = 524'288;             // mean distance; 1: nothing is estimated
   double least_growth = 65'536;              // below it nothing is worth a word
