@@ -254,7 +254,7 @@ Result<LeakWatch> LeakWatch::Start(const LeakWatchOptions& options) {
       holder.thread_runs = true;
     }
     ++holder.users;
-    return LeakWatch(true);
+    return LeakWatch(&holder);
   } catch (const std::exception& error) {
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot watch for leaks: ") + error.what());
@@ -264,17 +264,19 @@ Result<LeakWatch> LeakWatch::Start(const LeakWatchOptions& options) {
 LeakWatch& LeakWatch::operator=(LeakWatch&& other) noexcept {
   if (this != &other) {
     Stop();
-    is_on_ = std::exchange(other.is_on_, false);
+    watched_ = std::exchange(other.watched_, nullptr);
   }
   return *this;
 }
 
 void LeakWatch::Stop() {
-  if (!std::exchange(is_on_, false)) return;
+  const void* const watched = std::exchange(watched_, nullptr);
+  if (watched == nullptr) return;
   UnsampledScope unsampled;
   runtime::WatchHolder& holder = runtime::HolderHere();
+  // A forked child's copy: what the child has begun itself is not this one's to stop.
+  if (watched != &holder) return;
   std::unique_lock lock(holder.mutex);
-  if (holder.users == 0) return;  // a forked child's copy
   if (--holder.users > 0) return;
   holder.wake.notify_all();
   holder.wake.wait(lock, [&] { return !holder.thread_runs || holder.users > 0; });
