@@ -107,6 +107,7 @@ class Judge {
     if (grown < std::max(rules_.least_growth, kSigmas * std::sqrt(window.variance))) {
       return GrowthClass::kSteady;
     }
+    const Ages ages = Trend(window, growth);
     if (window.floor[3] - window.floor[1] < kShare * grown) {
       return because(GrowthClass::kWarmUp, "it grew early in the window, and hardly since");
     }
@@ -118,7 +119,7 @@ class Judge {
       return because(GrowthClass::kGrowthWithLoad,
                      "it grows as the connections or the tasks do, and no more");
     }
-    switch (Trend(window, growth)) {
+    switch (ages) {
       case Ages::kYoung:
         return because(
             GrowthClass::kGrowthWithLoad,
