@@ -173,7 +173,9 @@ SocketVerdict Judge(const SocketState& socket) {
       socket.unread_bytes == 0) {
     const std::int64_t idle_ms = std::min(sent_ms, received_ms);
     if (idle_ms >= kStalledMs) {
-      return {.text = absl::StrCat("idle for ", Seconds(idle_ms)), .is_idle = true};
+      return {.text = absl::StrCat("idle for ", Seconds(idle_ms)),
+              .is_idle = true,
+              .idle_ms = idle_ms};
     }
   }
   return {};
