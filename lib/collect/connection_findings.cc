@@ -224,7 +224,9 @@ void DescribeUnread(const Group& group, LeakVerdict* verdict) {
 
 void DescribeUnclosed(const Evidence& evidence, const Group& group, LeakVerdict* verdict) {
   const auto& work = evidence.work_of.at(static_cast<std::uint32_t>(group.members.front()->id));
-  verdict->leak_class = group.members.size() >= kSome ? LeakClass::kLeak : LeakClass::kSuspect;
+  // Who sleeps may be between two heartbeats, and waits for nobody.
+  const bool is_leak = group.members.size() >= kSome && work.waits_for != "sleep";
+  verdict->leak_class = is_leak ? LeakClass::kLeak : LeakClass::kSuspect;
   verdict->summary = absl::StrCat(CountText(group.members.size(), "outbound connection"),
                                   group.route.empty() ? "" : absl::StrCat(" of ", group.route),
                                   " at rest for ", SpanText(verdict->since_s),

@@ -97,7 +97,8 @@ class StackNamer {
 
 bool IsOfNoUse(std::string_view frame) {
   return frame.starts_with("std::") || frame.starts_with("__") ||
-         frame.starts_with("[heldby") || frame.starts_with("heldby::asio::");
+         frame.starts_with("[heldby") || frame.starts_with("heldby::asio::") ||
+         frame.find(" /usr/include/c++/") != frame.npos;  // a task made by a container
 }
 
 std::string WithoutNoise(std::string frame) {
