@@ -75,7 +75,7 @@ Response Since(const ProfileEntry& entry, const Query& query, std::string_view g
                                   "\"; accepted: a time such as 90s, 10m, 1h or 48h"));
   }
   for (const char* other : {"seconds", "debug", "labels", "frames"}) {
-    if (!query.Get(other).empty()) {
+    if (const auto value = query.Get(other); !value.empty() && value != "0") {
       return ErrorReply(400, Concat("since and ", other, " params are incompatible"));
     }
   }

@@ -139,10 +139,10 @@ std::string LeaksText(const LeakReport& report, const std::string& host) {
   std::string text = absl::StrCat(Headline(report), "\n", report.process, "\n");
   std::size_t number = 0;
   for (const LeakVerdict& verdict : report.verdicts) {
-    absl::StrAppend(&text, "\n", ++number, ". ", ClassText(verdict), ": ", verdict.summary,
-                    "\n");
+    absl::StrAppend(&text, "\n", ++number, ". ", ClassText(verdict), ": ",
+                    Printable(verdict.summary), "\n");
     for (const auto& [name, line] : Rows(verdict, host)) {
-      absl::StrAppendFormat(&text, "   %-8s  %s\n", name, line);
+      absl::StrAppendFormat(&text, "   %-8s  %s\n", name, Printable(line));
     }
   }
   if (report.verdicts.empty()) absl::StrAppend(&text, "\nNothing stands out.\n");

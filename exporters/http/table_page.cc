@@ -18,14 +18,6 @@ std::string Text(const Cell& cell) {
   return number != nullptr ? std::to_string(*number) : std::get<std::string>(cell);
 }
 
-// A text of the program's own must not end a line of ours, nor move the cursor.
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
-}
-
 std::string MoreLine(const TablePage& page) {
   return page.rows_total > page.rows.size()
              ? Concat(page.rows_total - page.rows.size(), " more; limit=N shows N rows")
@@ -109,6 +101,13 @@ Response AsJson(const TablePage& page) {
 }
 
 }  // namespace
+
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
 
 std::string HtmlEscaped(std::string_view text) {
   std::string escaped;

@@ -42,6 +42,9 @@ enum class PageFormat { kHtml, kText, kJson };
 
 [[nodiscard]] Response Render(const TablePage& page, PageFormat format);
 
+/// A text of the program's own must not end a line of ours, nor move the cursor: a ? for each
+/// control character.
+[[nodiscard]] std::string Printable(std::string text);
 [[nodiscard]] std::string HtmlEscaped(std::string_view text);
 
 }  // namespace heldby::http

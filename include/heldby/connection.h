@@ -87,8 +87,9 @@ struct ConnectionInfo {
   std::uint64_t unread_bytes = 0;  // arrived and not read by us
   std::int64_t stalled_ns = 0;     // for how long nothing has moved, where something should
   ConnectionProblem problem{};
-  bool is_idle = false;   // nothing has moved for a second
-  std::string verdict{};  // "peer stopped reading for 93 s with 2621440 bytes unsent"
+  bool is_idle = false;      // nothing has moved for a second
+  std::int64_t idle_ns = 0;  // then for how long
+  std::string verdict{};     // "peer stopped reading for 93 s with 2621440 bytes unsent"
   std::vector<std::uint64_t> opened_by{};  // call addresses, innermost first: SymbolNames()
 };
 

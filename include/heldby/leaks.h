@@ -96,14 +96,14 @@ class LeakWatch {
   /// or
   ///                   expected_file cannot be read; the message names it
   [[nodiscard]] static Result<LeakWatch> Start(const LeakWatchOptions& options = {});
-  LeakWatch(LeakWatch&& other) noexcept : is_on_(std::exchange(other.is_on_, false)) {}
+  LeakWatch(LeakWatch&& other) noexcept : watched_(std::exchange(other.watched_, nullptr)) {}
   LeakWatch& operator=(LeakWatch&& other) noexcept;
   ~LeakWatch() { Stop(); }
   void Stop();
 
  private:
-  explicit LeakWatch(bool is_on) : is_on_(is_on) {}
-  bool is_on_;
+  explicit LeakWatch(const void* watched) : watched_(watched) {}
+  const void* watched_;  // by this process; a forked child's copy stops nothing
 };
 
 /// What changed since then: of "heap", "allocs", "goroutine" or "connections", as the profile

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -30,9 +31,10 @@ struct Group {
     for (const ConnectionInfo* member : members) sum += of(*member);
     return sum;
   }
+  // What the program queues for it lies in the heap, too: counted once.
   [[nodiscard]] std::int64_t held_bytes() const {
     return Sum([](const ConnectionInfo& info) {
-      return info.held_bytes + static_cast<std::int64_t>(info.queued_bytes);
+      return std::max(info.held_bytes, static_cast<std::int64_t>(info.queued_bytes));
     });
   }
   [[nodiscard]] std::int64_t oldest_s() const {
@@ -42,8 +44,16 @@ struct Group {
     }
     return oldest_ns / 1'000'000'000;
   }
+  [[nodiscard]] bool is_timed() const { return IsTimed(*members.front()); }
+
+  // Of a socket that is not TCP the kernel keeps no times: what lies in it may have come now.
+  static bool IsTimed(const ConnectionInfo& info) {
+    return info.stalled_ns > 0 || info.problem == ConnectionProblem::kClosedByPeer ||
+           info.problem == ConnectionProblem::kNone;
+  }
   static std::int64_t StillFor(const ConnectionInfo& info) {
-    return info.stalled_ns > 0 ? info.stalled_ns : std::max(info.state_age_ns, info.age_ns);
+    if (info.problem == ConnectionProblem::kNone) return info.idle_ns;
+    return IsTimed(info) ? info.stalled_ns : info.state_age_ns;
   }
 };
 
@@ -60,14 +70,13 @@ bool IsUnclosed(const Evidence& evidence, const ConnectionInfo& info) {
   if (info.direction != Direction::kOutbound || !info.is_idle) return false;
   const auto work = evidence.work_of.find(static_cast<std::uint32_t>(info.id));
   return work != evidence.work_of.end() && !work->second.waits_for_peer &&
-         info.age_ns >= kTroubleNs;
+         info.idle_ns >= kTroubleNs;
 }
 
 // False: nothing is wrong with it.
 bool KindOf(const Evidence& evidence, const ConnectionInfo& info, LeakKind* kind) {
   if (info.ended || !info.kernel_known) return false;
-  const bool is_old = info.stalled_ns >= kTroubleNs ||
-                      (info.stalled_ns == 0 && info.state_age_ns >= kTroubleNs);
+  const bool is_old = Group::StillFor(info) >= kTroubleNs;
   switch (info.problem) {
     case ConnectionProblem::kPeerStoppedReading:
     case ConnectionProblem::kPeerDead:
@@ -76,7 +85,8 @@ bool KindOf(const Evidence& evidence, const ConnectionInfo& info, LeakKind* kind
     case ConnectionProblem::kWeStoppedReading:
     case ConnectionProblem::kClosedByPeer:
       *kind = LeakKind::kUnreadResponses;
-      return is_old;
+      // Every busy socket has something in it: without times, only the program can tell.
+      return is_old && (Group::IsTimed(info) || !info.state.empty());
     case ConnectionProblem::kNone:
       *kind = LeakKind::kUnclosedConnections;
       return IsUnclosed(evidence, info);
@@ -132,9 +142,21 @@ std::vector<std::string> HeaviestOf(const Group& group) {
   return holders;
 }
 
+std::vector<std::string> NamesOf(const Group& group) {
+  std::set<std::string> names;
+  for (const ConnectionInfo* member : group.members) {
+    if (!member->task.empty()) names.insert(member->task);
+    for (const auto& [key, value] : member->labels) {
+      if (key == "route") names.insert(value);
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
 std::int64_t UnsentOf(const ConnectionInfo& info) {
   return static_cast<std::int64_t>(info.unsent_bytes);
 }
+std::int64_t HeldOf(const ConnectionInfo& info) { return info.held_bytes; }
 std::int64_t UnreadOf(const ConnectionInfo& info) {
   return static_cast<std::int64_t>(info.unread_bytes);
 }
@@ -145,16 +167,22 @@ void DescribeStuckReaders(const Evidence& evidence, const Group& group, LeakVerd
   const bool is_much =
       held >= kMuchBytes || held * 10 >= std::max<std::int64_t>(evidence.live_bytes, 1);
   const bool is_leak = is_much && held >= kLittleBytes && held / count >= kMuchEachBytes;
-  verdict->leak_class = is_leak ? LeakClass::kLeak : LeakClass::kSuspect;
-  verdict->summary =
-      absl::StrCat(CountText(group.members.size(), "connection"),
-                   group.route.empty() ? "" : absl::StrCat(" of ", group.route), " hold",
-                   count == 1 ? "s " : " ", BytesText(held),
-                   " for peers that have not read for ", SpanText(verdict->since_s));
+  verdict->leak_class = is_leak && group.is_timed() ? LeakClass::kLeak : LeakClass::kSuspect;
+  verdict->summary = absl::StrCat(
+      CountText(group.members.size(), "connection"),
+      group.route.empty() ? "" : absl::StrCat(" of ", group.route), " hold",
+      count == 1 ? "s " : " ", BytesText(held),
+      group.is_timed()
+          ? absl::StrCat(" for peers that have not read for ", SpanText(verdict->since_s))
+          : " for peers that have something to read");
   verdict->evidence = absl::StrCat(
       "the kernel has ", BytesText(group.Sum(&UnsentOf)),
-      " for them that it cannot send, and nothing has moved for up to ",
-      SpanText(verdict->since_s), "; ", BytesText(held), " of the heap is charged to them, of ",
+      group.is_timed() ? absl::StrCat(" for them that it cannot send, and nothing has moved "
+                                      "for up to ",
+                                      SpanText(verdict->since_s))
+                       : " for them that they have not read, for how long this kind of socket "
+                         "does not tell",
+      "; ", BytesText(group.Sum(&HeldOf)), " of the heap is charged to them, of ",
       BytesText(evidence.live_bytes), " live");
   verdict->doubt =
       "Peers that pause and go on are told to wait, too; then the bytes are no leak, but what "
@@ -168,8 +196,9 @@ void DescribeUnread(const Group& group, LeakVerdict* verdict) {
   const std::int64_t unread = group.Sum(&UnreadOf);
   const bool is_some = group.members.size() >= kSome;
   // A pool keeps connections that the peer has closed until it wants one: nothing lies in them.
-  verdict->leak_class =
-      is_some && (unread > 0 || !is_ours) ? LeakClass::kLeak : LeakClass::kSuspect;
+  verdict->leak_class = is_some && group.is_timed() && (unread > 0 || !is_ours)
+                            ? LeakClass::kLeak
+                            : LeakClass::kSuspect;
   const auto hung_up = std::ranges::count_if(group.members, [](const ConnectionInfo* info) {
     return info->problem == ConnectionProblem::kClosedByPeer;
   });
@@ -195,7 +224,9 @@ void DescribeUnread(const Group& group, LeakVerdict* verdict) {
 
 void DescribeUnclosed(const Evidence& evidence, const Group& group, LeakVerdict* verdict) {
   const auto& work = evidence.work_of.at(static_cast<std::uint32_t>(group.members.front()->id));
-  verdict->leak_class = group.members.size() >= kSome ? LeakClass::kLeak : LeakClass::kSuspect;
+  // Who sleeps may be between two heartbeats, and waits for nobody.
+  const bool is_leak = group.members.size() >= kSome && work.waits_for != "sleep";
+  verdict->leak_class = is_leak ? LeakClass::kLeak : LeakClass::kSuspect;
   verdict->summary = absl::StrCat(CountText(group.members.size(), "outbound connection"),
                                   group.route.empty() ? "" : absl::StrCat(" of ", group.route),
                                   " at rest for ", SpanText(verdict->since_s),
@@ -220,6 +251,7 @@ Finding FindingOf(const Evidence& evidence, const Group& group) {
   verdict.bytes = group.held_bytes();
   verdict.since_s = group.oldest_s();
   verdict.holders = HeaviestOf(group);
+  finding.names = NamesOf(group);
   const ConnectionInfo& first = *group.members.front();
   std::vector<PendingStack> allocated = AllocatedFor(evidence, group);
   PendingStack opened{.role = "opened at"};
@@ -241,12 +273,13 @@ Finding FindingOf(const Evidence& evidence, const Group& group) {
 
 void AddConnectionFindings(const Evidence& evidence, std::vector<Finding>* findings) {
   using GroupKey =
-      std::tuple<LeakKind, Direction, std::string, const std::vector<std::uint64_t>>;
+      std::tuple<LeakKind, Direction, bool, std::string, const std::vector<std::uint64_t>>;
   std::map<GroupKey, Group> groups;
   for (const ConnectionInfo& info : evidence.connections) {
     LeakKind kind{};
     if (!KindOf(evidence, info, &kind)) continue;
-    Group& group = groups[{kind, info.direction, RouteOf(info), info.opened_by}];
+    Group& group =
+        groups[{kind, info.direction, Group::IsTimed(info), RouteOf(info), info.opened_by}];
     group.kind = kind;
     group.route = RouteOf(info);
     group.members.push_back(&info);

@@ -104,6 +104,7 @@ void AddTaskFindings(const Evidence& evidence, const Past& past,
     const auto place = [](const PlaceTexts::Texts& at) {
       return std::vector<std::string>{absl::StrCat(at.function, " ", at.file, ":", at.line)};
     };
+    finding.names.push_back(made.text);
     finding.stacks.push_back({.role = "made at", .places = place(made)});
     finding.stacks.push_back({.role = "waits at", .places = place(waits)});
     if (group.stack != 0) {

@@ -30,7 +30,7 @@ void AddTask(Gathering* gathering, const core::TaskView& task) {
   // What runs, or waits in a system call of its thread, may be reading right now.
   if (waits_for.empty() || std::string_view(waits_for).starts_with("IO wait")) {
     work.waits_for_peer = true;
-  } else {
+  } else if (work.waits_for.empty() || waits_for != "sleep") {
     work.waits_for = waits_for;
   }
 }

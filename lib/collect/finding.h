@@ -21,7 +21,7 @@ namespace heldby::collect {
 
 struct PendingStack {
   std::string role;
-  core::StackView stack{};            // depth 0: none
+  core::StackView stack{};             // depth 0: none
   std::vector<std::uint64_t> calls{};  // or call addresses
   std::vector<std::string> places{};   // or texts, where the program told them
 };
@@ -30,6 +30,7 @@ struct PendingStack {
 struct Finding {
   LeakVerdict verdict{};
   std::vector<PendingStack> stacks{};
+  std::vector<std::string> names{};  // routes and tasks, as the program calls them
 };
 
 /// What the tasks of one connection are doing.

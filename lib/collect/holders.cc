@@ -63,6 +63,7 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   info.stalled_ns = verdict.stalled_ms * 1'000'000;
   info.problem = verdict.problem;
   info.is_idle = verdict.is_idle;
+  info.idle_ns = verdict.idle_ms * 1'000'000;
   info.verdict = std::move(verdict.text);
   if (!socket.known && view.fd >= 0) {
     info.verdict = view.cookie != 0 ? "descriptor closed, or another socket by now"

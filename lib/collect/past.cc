@@ -13,6 +13,10 @@ constexpr std::size_t kHeapShare = 4;
 void CountHistory::Add(std::int64_t now_ns,
                        const absl::flat_hash_map<Key, std::int64_t>& counts,
                        const leaks::Load& load) {
+  // What may fail for want of memory comes first: the three go together.
+  const std::size_t most = std::min(keys_.size() + counts.size(), kMostKeys);
+  keys_.reserve(most);
+  totals_.reserve(most);
   for (const auto& [key, count] : counts) {
     if (sites_.contains(key) || keys_.size() == kMostKeys) continue;
     sites_.emplace(key, static_cast<std::uint32_t>(keys_.size()));

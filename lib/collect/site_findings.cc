@@ -25,7 +25,7 @@ struct SiteGroup {
   std::uint32_t labels = 0;  // 0: of all
   std::int64_t live_bytes = 0;
   std::int64_t allocated_bytes = 0;
-  std::int64_t live_blocks = 0;
+  std::int64_t live_objects = 0;  // in 1/4096
   std::int64_t outlived_bytes = 0;
   std::vector<leaks::Birth> births{};
   absl::flat_hash_map<std::uint32_t, std::int64_t> by_connection{};
@@ -84,7 +84,7 @@ class SiteJudge {
       for (const std::uint32_t labels : {0u, site->second.labels}) {
         SiteGroup& group = groups_[{site->second.frames, labels}];
         group.births.push_back({born_ns, static_cast<double>(sample.bytes)});
-        group.live_blocks += static_cast<std::int64_t>(sample.objects / 4096);
+        group.live_objects += static_cast<std::int64_t>(sample.objects);
         if (outlived) group.outlived_bytes += static_cast<std::int64_t>(sample.bytes);
         if (sample.connection != 0) {
           group.by_connection[sample.connection] += static_cast<std::int64_t>(sample.bytes);
@@ -187,7 +187,7 @@ class SiteJudge {
 
   Finding Basics(const SiteGroup& group) const {
     Finding finding;
-    finding.verdict.count = group.live_blocks;
+    finding.verdict.count = (group.live_objects + 2048) / 4096;
     finding.verdict.bytes = group.live_bytes;
     finding.verdict.holders = HeaviestOf(group);
     const core::HeapSite& site = *group.site;
@@ -235,6 +235,7 @@ class SiteJudge {
     std::string labels;
     for (const auto& [key, value] : LabelsOf(*evidence_.core.registry, group.labels)) {
       absl::StrAppend(&labels, " ", key, "=", value);
+      if (key == "route") finding.names.push_back(value);
     }
     const bool is_leak = growth.verdict == GrowthClass::kLeak;
     verdict.summary = absl::StrCat(BytesText(group.live_bytes),

@@ -181,6 +181,7 @@ SocketVerdict Judge(const SocketState& socket) {
   switch (found.problem) {
     case ConnectionProblem::kNone:
       verdict.is_idle = found.idle_ms > 0;
+      verdict.idle_ms = found.idle_ms;
       if (verdict.is_idle) verdict.text = absl::StrCat("idle for ", Seconds(found.idle_ms));
       break;
     case ConnectionProblem::kPeerDead:

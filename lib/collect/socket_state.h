@@ -59,6 +59,7 @@ struct SocketVerdict {
   std::string text{};           // empty: nothing to say
   std::int64_t stalled_ms = 0;  // 0: nothing is
   bool is_idle = false;
+  std::int64_t idle_ms = 0;
 };
 
 /// In plain words, and only what the figures support.

@@ -24,6 +24,9 @@ struct Wait {
   std::int32_t owner = 0;  // the thread that has the mutex; 0: nobody, or not known
 };
 
+// Of glibc's pthread_mutex_t::__kind: its owner may be a thread of another process.
+constexpr int kIsShared = 128;
+
 // The mutex is the program's, and may be gone by now: read by the kernel, which answers with an
 // error where a load would end the process.
 std::int32_t OwnerOf(const void* mutex) {
@@ -33,7 +36,7 @@ std::int32_t OwnerOf(const void* mutex) {
   if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != static_cast<ssize_t>(sizeof(copy))) {
     return 0;
   }
-  return copy.__data.__owner;
+  return (copy.__data.__kind & kIsShared) != 0 ? 0 : copy.__data.__owner;
 }
 
 bool IsAliveThread(std::int32_t tid) {

@@ -17,8 +17,10 @@ void BlobHistory::Add(std::int64_t now_ns, std::string bytes) {
     ++thinned_total_;
     return;
   }
-  used_bytes_ += CostOf(bytes);
+  // What may fail for want of memory comes first.
+  blobs_.reserve(blobs_.size() + 1);
   times_ns_.push_back(now_ns);
+  used_bytes_ += CostOf(bytes);
   blobs_.push_back(std::move(bytes));
   while (const auto one = OneTooMany(times_ns_, bands_, now_ns)) Remove(*one);
   while (used_bytes_ > budget_bytes_ && times_ns_.size() > 2) {

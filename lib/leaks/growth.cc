@@ -99,6 +99,7 @@ class Judge {
     if (grown < std::max(rules_.least_growth, bounds().sigmas * std::sqrt(window.variance))) {
       return GrowthClass::kSteady;
     }
+    const Ages ages = Trend(window, growth);
     if (window.floor[3] - window.floor[1] < bounds().half_part * grown) {
       return because(GrowthClass::kWarmUp, "it grew early in the window, and hardly since");
     }
@@ -110,7 +111,7 @@ class Judge {
       return because(GrowthClass::kGrowthWithLoad,
                      "it grows as the connections or the tasks do, and no more");
     }
-    switch (Trend(window, growth)) {
+    switch (ages) {
       case Ages::kYoung:
         return because(
             GrowthClass::kGrowthWithLoad,

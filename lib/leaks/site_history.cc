@@ -123,10 +123,14 @@ void SiteHistory::Add(std::int64_t now_ns, std::span<const SiteTotals> sites,
     all.push_back(before);
   }
   all.insert(all.end(), known, last_.end());
-  last_ = std::move(all);
+  std::string delta = std::move(writer).Take();
+  // All that may fail for want of memory comes first: a snapshot is there whole or not at all.
+  deltas_.reserve(deltas_.size() + 1);
+  loads_.reserve(loads_.size() + 1);
   times_ns_.push_back(now_ns);
   loads_.push_back(load);
-  deltas_.push_back(std::move(writer).Take());
+  deltas_.push_back(std::move(delta));
+  last_ = std::move(all);
   delta_bytes_ += deltas_.back().capacity();
   while (const auto one = OneTooMany(times_ns_, bands_, now_ns)) Remove(*one);
   while (used_bytes() > budget_bytes_ && times_ns_.size() > 2) {

@@ -28,12 +28,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Whole profiles are dearer than totals, and looked at less closely.
-constexpr std::uint64_t kTurnsAProfile = 6;
+constexpr int kTicksAProfile = 6;
 constexpr int kTicksAJudgement = 3;
 constexpr std::int64_t kTicksAWindow = 60;
-// At most a thousandth of a processor for each of the two, however much there is to look at.
+// At most a thousandth of a processor for each of the three, however much there is to look at.
 constexpr std::int64_t kCostFactor = 1000;
-constexpr std::int64_t kJudgementFactor = 1000;
 
 std::string Trimmed(std::string_view text) {
   while (!text.empty() && std::string_view(" \t\r").find(text.front()) != text.npos) {
@@ -51,28 +50,22 @@ std::int64_t ThreadCpuNs() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-// What each of the two jobs costs decides when it is due again; the judgement has other
-// people's threads to ask for memory and names to find, and must not make holes in the past.
+// What each of the three jobs costs decides when that one is due again: where a profile or a
+// judgement is dear, the totals are still noted in time.
 class WatchLoop {
  public:
   explicit WatchLoop(WatchHolder* holder) : holder_(*holder) {}
 
   void Run() {
     std::unique_lock lock(holder_.mutex);
-    auto judge_next = Clock::now();
+    const auto tick = holder_.state->options.window / kTicksAWindow;
     while (holder_.users > 0) {
-      const auto tick = holder_.state->options.window / kTicksAWindow;
-      const auto begin = Clock::now();
-      const std::int64_t cost_ns = Timed([&] { holder_.state->Remember(); });
-      if (begin >= judge_next) {
-        const std::int64_t judged_ns = Timed([&] { JudgeAndTell(&lock); });
-        judge_next = begin + std::max<std::chrono::nanoseconds>(
-                                 kTicksAJudgement * tick,
-                                 std::chrono::nanoseconds(kJudgementFactor * judged_ns));
-      }
-      const auto next = begin + std::max<std::chrono::nanoseconds>(
-                                    tick, std::chrono::nanoseconds(kCostFactor * cost_ns));
-      holder_.wake.wait_until(lock, next, [this] { return holder_.users == 0; });
+      DoIfDue(&totals_next_, tick, [&] { holder_.state->RememberTotals(); });
+      DoIfDue(&profiles_next_, kTicksAProfile * tick,
+              [&] { holder_.state->RememberProfiles(); });
+      DoIfDue(&judge_next_, kTicksAJudgement * tick, [&] { JudgeAndTell(&lock); });
+      holder_.wake.wait_until(lock, std::min({totals_next_, profiles_next_, judge_next_}),
+                              [this] { return holder_.users == 0; });
     }
     holder_.state.reset();
     {
@@ -84,9 +77,12 @@ class WatchLoop {
   }
 
  private:
-  // Processor time of this thread, which is told as the profiler's.
+  // The processor time of this thread is told as the profiler's, and says when the next is due.
   template <typename Job>
-  static std::int64_t Timed(const Job& job) {
+  static void DoIfDue(Clock::time_point* next, std::chrono::nanoseconds at_least,
+                      const Job& job) {
+    const auto begin = Clock::now();
+    if (begin < *next) return;
     const std::int64_t begin_ns = ThreadCpuNs();
     try {
       job();
@@ -95,7 +91,8 @@ class WatchLoop {
     }
     const std::int64_t took_ns = ThreadCpuNs() - begin_ns;
     AddProfilerCpuTime(took_ns);
-    return took_ns;
+    *next = begin + std::max<std::chrono::nanoseconds>(
+                        at_least, std::chrono::nanoseconds(kCostFactor * took_ns));
   }
 
   void JudgeAndTell(std::unique_lock<std::mutex>* lock) {
@@ -114,6 +111,9 @@ class WatchLoop {
   }
 
   WatchHolder& holder_;
+  Clock::time_point totals_next_{};
+  Clock::time_point profiles_next_{};
+  Clock::time_point judge_next_{};
 };
 
 void* WatchThread(void*) {
@@ -177,9 +177,9 @@ WatchState::WatchState(const core::CoreApi& of, LeakWatchOptions with,
       goroutines(leaks::BandsFor(options.window.count()), options.history_bytes / 8),
       connections(leaks::BandsFor(options.window.count()), options.history_bytes / 8) {}
 
-void WatchState::Remember() {
-  past.Remember();
-  if (turns_++ % kTurnsAProfile != 0) return;
+void WatchState::RememberTotals() { past.Remember(); }
+
+void WatchState::RememberProfiles() {
   const auto now_ns = static_cast<std::int64_t>(core.registry->now_ns());
   // Nobody asked for this one: no thread is disturbed for it.
   if (auto bytes = EncodePprof(collect::CollectGoroutines(core, {.may_signal = false}))) {
@@ -255,7 +255,7 @@ Result<LeakWatch> LeakWatch::Start(const LeakWatchOptions& options) {
       holder.thread_runs = true;
     }
     ++holder.users;
-    return LeakWatch(true);
+    return LeakWatch(&holder);
   } catch (const std::exception& error) {
     return Status(StatusCode::kResourceExhausted,
                   std::string("cannot watch for leaks: ") + error.what());
@@ -265,17 +265,19 @@ Result<LeakWatch> LeakWatch::Start(const LeakWatchOptions& options) {
 LeakWatch& LeakWatch::operator=(LeakWatch&& other) noexcept {
   if (this != &other) {
     Stop();
-    is_on_ = std::exchange(other.is_on_, false);
+    watched_ = std::exchange(other.watched_, nullptr);
   }
   return *this;
 }
 
 void LeakWatch::Stop() {
-  if (!std::exchange(is_on_, false)) return;
+  const void* const watched = std::exchange(watched_, nullptr);
+  if (watched == nullptr) return;
   UnsampledScope unsampled;
   runtime::WatchHolder& holder = runtime::HolderHere();
+  // A forked child's copy: what the child has begun itself is not this one's to stop.
+  if (watched != &holder) return;
   std::unique_lock lock(holder.mutex);
-  if (holder.users == 0) return;  // a forked child's copy
   if (--holder.users > 0) return;
   holder.wake.notify_all();
   holder.wake.wait(lock, [&] { return !holder.thread_runs || holder.users > 0; });

@@ -44,8 +44,8 @@ class WatchState {
  public:
   WatchState(const core::CoreApi& of, LeakWatchOptions with, std::vector<ExpectedLeak> known);
 
-  /// A snapshot of everything, or of what is due.
-  void Remember();
+  void RememberTotals();
+  void RememberProfiles();
 
   const core::CoreApi& core;
   const LeakWatchOptions options;
@@ -53,9 +53,6 @@ class WatchState {
   collect::Past past;
   leaks::BlobHistory goroutines;
   leaks::BlobHistory connections;
-
- private:
-  std::uint64_t turns_ = 0;
 };
 
 /// Calls `use` with the state under its lock; false: nobody watches in this process.

@@ -98,7 +98,8 @@ class StackNamer {
 
 bool IsOfNoUse(std::string_view frame) {
   return frame.starts_with("std::") || frame.starts_with("__") ||
-         frame.starts_with("[heldby") || frame.starts_with("heldby::asio::");
+         frame.starts_with("[heldby") || frame.starts_with("heldby::asio::") ||
+         frame.find(" /usr/include/c++/") != frame.npos;  // a task made by a container
 }
 
 std::string WithoutNoise(std::string frame) {
@@ -121,7 +122,8 @@ std::string Where(const LeakStack& stack) {
   return text.empty() ? text : stack.role + " " + text;
 }
 
-bool Matches(const runtime::ExpectedLeak& expected, const LeakVerdict& verdict) {
+bool Matches(const runtime::ExpectedLeak& expected, const LeakVerdict& verdict,
+             const std::vector<std::string>& names) {
   const auto matches = [&expected](std::string_view text) {
     return fnmatch(expected.pattern.c_str(), std::string(text).c_str(), 0) == 0;
   };
@@ -133,7 +135,7 @@ bool Matches(const runtime::ExpectedLeak& expected, const LeakVerdict& verdict) 
       }
     }
   }
-  return matches(verdict.summary);
+  return std::ranges::any_of(names, matches) || matches(verdict.summary);
 }
 
 // What is seen now needs no statistics, and says whose fault it is: first among equals.
@@ -163,6 +165,8 @@ std::string TextOf(const LeakReport& report) {
 
 std::string ProcessText() {
   const collect::ProcessAccount process = collect::ReadProcess();
+  // Without a free descriptor /proc cannot be read.
+  if (process.resident_bytes == 0) return "resident memory not known";
   return "resident " + collect::BytesText(process.resident_bytes) + ", of which anonymous " +
          collect::BytesText(process.resident_anonymous_bytes);
 }
@@ -239,11 +243,15 @@ Judgement Judge(const core::CoreApi& core, const WatchState* state) {
 
 LeakReport Finish(const core::CoreApi& core, Judgement judgement, bool with_names) {
   LeakReport report = std::move(judgement.report);
+  std::vector<std::vector<std::string>> names;
+  for (collect::Finding& finding : judgement.findings)
+    names.push_back(std::move(finding.names));
   report.verdicts = NameAll(core, std::move(judgement.findings), with_names);
   WatchSummary& summary = judgement.summary;
-  for (LeakVerdict& verdict : report.verdicts) {
+  for (std::size_t i = 0; i < report.verdicts.size(); ++i) {
+    LeakVerdict& verdict = report.verdicts[i];
     for (const ExpectedLeak& expected : judgement.expected) {
-      if (Matches(expected, verdict)) verdict.expected = expected.reason;
+      if (Matches(expected, verdict, names[i])) verdict.expected = expected.reason;
     }
     if (!verdict.expected.empty()) continue;
     auto& [count, bytes] = summary.found[{verdict.kind, verdict.leak_class}];
