@@ -49,6 +49,17 @@ Pair TcpPair() {
   return {accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC), theirs};
 }
 
+int Times(int count) {
+  volatile int unknown = count;
+  return unknown;
+}
+
+// One place for all of a loop, whatever the optimizer makes of it.
+__attribute__((noinline)) Connection& Open(std::vector<Connection>* connections, int fd,
+                                           Direction direction) {
+  return connections->emplace_back(fd, direction);
+}
+
 void Fill(int fd) {
   const std::string block(65536, 'x');
   while (send(fd, block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
@@ -97,32 +108,33 @@ TEST(Verdicts, ConnectionsInTroubleAreNamedByRouteWithCountAndBytes) {
   const auto watch = LeakWatch::Start({.window = seconds(1), .expected_file = expected.path()});
   ASSERT_TRUE(watch) << watch.status().message();
   std::vector<Connection> connections;
+  connections.reserve(32);
   std::vector<AsyncTask> tasks;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < Times(3); ++i) {
     const ScopedLabels labels({{"route", "/download"}});
     const int ours = TcpPair().ours;
     Fill(ours);
-    connections.emplace_back(ours, Direction::kInbound).SetQueuedBytes(8 << 20);
+    Open(&connections, ours, Direction::kInbound).SetQueuedBytes(8 << 20);
   }
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < Times(4); ++i) {
     const ScopedLabels labels({{"route", "/mirror"}});
     const Pair pair = TcpPair();
     ASSERT_EQ(send(pair.theirs, "12345", 5, 0), 5);
-    connections.emplace_back(pair.ours, Direction::kOutbound);
+    Open(&connections, pair.ours, Direction::kOutbound);
   }
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < Times(5); ++i) {
     const ScopedLabels labels({{"route", "/unclosed"}});
-    connections.emplace_back(TcpPair().ours, Direction::kOutbound);
+    Open(&connections, TcpPair().ours, Direction::kOutbound);
     tasks.emplace_back("body", TaskOptions{.connection = connections.back().id()});
     tasks.back().SetState("waits for its reader");
   }
   // Of these nobody can say for how long something has been in them.
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < Times(6); ++i) {
     const ScopedLabels labels({{"route", "/unix"}});
     int ends[2] = {};
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     ASSERT_EQ(send(ends[1], "12345", 5, 0), 5);
-    connections.emplace_back(ends[0], Direction::kOutbound);
+    Open(&connections, ends[0], Direction::kOutbound);
   }
   const LeakReport report = JudgedUntil([](const LeakReport& now) {
     return Find(now, LeakKind::kStuckReaders) != nullptr &&
