@@ -18,7 +18,11 @@ void CountHistory::Add(std::int64_t now_ns,
   keys_.reserve(most);
   totals_.reserve(most);
   for (const auto& [key, count] : counts) {
-    if (sites_.contains(key) || keys_.size() == kMostKeys) continue;
+    if (sites_.contains(key)) continue;
+    if (keys_.size() == kMostKeys) {
+      ++dropped_total_;
+      continue;
+    }
     sites_.emplace(key, static_cast<std::uint32_t>(keys_.size()));
     totals_.push_back({.site = static_cast<std::uint32_t>(keys_.size())});
     keys_.push_back(key);

@@ -34,6 +34,8 @@ class CountHistory {
   [[nodiscard]] const leaks::SiteHistory& history() const { return history_; }
   /// The key of SiteTotals::site.
   [[nodiscard]] const Key& key(std::uint32_t site) const { return keys_[site]; }
+  /// Kinds that came when there was no room for more, each time they were counted.
+  [[nodiscard]] std::uint64_t dropped_total() const { return dropped_total_; }
   [[nodiscard]] std::size_t used_bytes() const {
     return history_.used_bytes() + keys_.capacity() * (sizeof(Key) + 16 + sizeof(Key));
   }
@@ -43,6 +45,7 @@ class CountHistory {
   std::vector<Key> keys_{};
   absl::flat_hash_map<Key, std::uint32_t> sites_{};
   std::vector<leaks::SiteTotals> totals_{};
+  std::uint64_t dropped_total_ = 0;
 };
 
 class Past {

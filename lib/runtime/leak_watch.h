@@ -38,6 +38,7 @@ struct WatchSummary {
   std::int64_t history_bytes = 0;
   std::int64_t snapshots = 0;
   std::int64_t thinned_total = 0;
+  std::int64_t dropped_kinds_total = 0;
 };
 
 class WatchState {

@@ -82,6 +82,9 @@ void AddLeaks(const core::CoreApi& core, std::vector<MetricFamily>* families) {
   list.Counter("heldby_history_thinned_total",
                "Moments that were forgotten early, for want of room.")
       .Add(summary.thinned_total);
+  list.Counter("heldby_history_dropped_kinds_total",
+               "Kinds of tasks and connections whose number is not remembered: 4,096 are.")
+      .Add(summary.dropped_kinds_total);
   std::vector<MetricFamily> added = std::move(list).Take();
   std::ranges::move(added, std::back_inserter(*families));
 }
