@@ -147,6 +147,11 @@ leak_in_a_linked_server() {
     $clients $clients
   show "curl ${url%pprof/}connections" < <(sed -n '/^held_bytes/,$p' <<<"$report" | cut -c 1-100)
 
+  text "" "And in words: what leaks, who holds it, and what would make that wrong"
+  until_true 40 "the verdict" names_leak "${url%/debug/pprof/}" "$clients connections of /download"
+  report="$("$build/bin/heldby" leaks "${url%/debug/pprof/}" || true)"
+  show "heldby leaks ${url%/debug/pprof/}" < <(grep -E '^1\.|evidence|wrong if' <<<"$report" | fold -s -w 100)
+
   heading "The clients hang up"
   stop "$stuck"
   until_true 10 "the server still holds memory" below_mb "$server" 64
@@ -158,6 +163,7 @@ leak_in_a_linked_server() {
   stop "$server"
 }
 all_named() { [[ "$(curl -sS --fail "$1" | grep -c 'peer stopped reading')" -eq $clients ]]; }
+names_leak() { grep -q "^1. LEAK: $2" < <("$build/bin/heldby" leaks "$1" 2>/dev/null); }
 below_mb() { [[ "$(resident_mb "$1")" -lt "$2" ]]; }
 
 fix_beside_it() {
