@@ -235,11 +235,11 @@ Judgement Judge(const core::CoreApi& core, const WatchState* state) {
       .history_bytes = as_signed(state->past.used_bytes() + state->goroutines.used_bytes() +
                                  state->connections.used_bytes()),
       .snapshots = as_signed(state->past.heap().times_ns().size()),
-      .dropped_kinds_total = as_signed(state->past.connections().dropped_total() +
-                                       state->past.tasks().dropped_total()),
       .thinned_total =
           as_signed(state->past.thinned_total() + state->goroutines.thinned_total() +
-                    state->connections.thinned_total())};
+                    state->connections.thinned_total()),
+      .dropped_kinds_total = as_signed(state->past.connections().dropped_total() +
+                                       state->past.tasks().dropped_total())};
   return judgement;
 }
 
