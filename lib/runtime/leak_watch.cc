@@ -214,6 +214,8 @@ WatchHolder& HolderHere() {
 
 namespace {
 
+constexpr std::chrono::seconds kStopTimeout(2);
+
 Status Check(const LeakWatchOptions& options) {
   if (options.window < std::chrono::seconds(1) || options.window > std::chrono::hours(240)) {
     return {StatusCode::kInvalidArgument,
@@ -280,7 +282,10 @@ void LeakWatch::Stop() {
   std::unique_lock lock(holder.mutex);
   if (--holder.users > 0) return;
   holder.wake.notify_all();
-  holder.wake.wait(lock, [&] { return !holder.thread_runs || holder.users > 0; });
+  // Not for ever: it may be asking for names, and a program that ends must not wait for that.
+  // The thread ends by itself then, and uses nothing that exit() destroys.
+  holder.wake.wait_for(lock, kStopTimeout,
+                       [&] { return !holder.thread_runs || holder.users > 0; });
 }
 
 }  // namespace heldby
