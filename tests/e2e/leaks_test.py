@@ -117,7 +117,7 @@ def test_bad_questions_about_the_past_are_told_what_is_accepted(lab):
 
 def test_a_bad_setting_is_one_line_and_the_program_serves(lab):
     for name, value in (("HELDBY_LEAKS_WINDOW", "often"), ("HELDBY_HISTORY_BYTES", "12"), ("HELDBY_LEAKS_EXPECTED", "/nowhere")):
-        process = lab.start([need("python3"), "-c", "import time; time.sleep(100)"],
+        process = lab.start([need("sleep"), "100"],
                             env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", **{name: value}))
         address = lab.served_address(process.pid)
         check(lab.fetch(address + "/debug/leaks")[0] == 200, "no page")
@@ -126,7 +126,7 @@ def test_a_bad_setting_is_one_line_and_the_program_serves(lab):
 
 
 def test_who_is_not_watched_is_told_so(lab):
-    process = lab.start([need("python3"), "-c", "import time; time.sleep(100)"],
+    process = lab.start([need("sleep"), "100"],
                         env=lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_LEAKS_WINDOW="0"))
     address = lab.served_address(process.pid)
     check(b"nobody watches" in lab.fetch(address + "/debug/leaks")[1], "the page does not say so")
