@@ -69,7 +69,11 @@ def exposes_both(lab, program):
     for url in (own, ours):
         status, body = lab.fetch(url)
         text = body.decode()
-        check(status == 200 and re.search(r"^heldby_heap_live_bytes 6[67]\d{6}", text, re.MULTILINE)
+        live, error = (float(re.search(rf"^heldby_heap_live_{name}bytes (\S+)", text, re.MULTILINE)[1])
+                       for name in ("", "standard_error_"))
+        # An estimate: 5 sigma (6e-7), and a megabyte for what a process holds besides.
+        check(abs(live - 64 * 1024 * 1024) < 5 * error + 1e6, f"{url}: {live} +- {error}")
+        check(status == 200
               and re.search(r"^service_requests_total.* 3$", text, re.MULTILINE)
               and 'service_request_seconds_bucket{le="1"} 1' in text, f"{url}: {status}\n{text}")
     # prometheus-cpp does not escape the line end in that help text; we do.
