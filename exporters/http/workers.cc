@@ -1,6 +1,5 @@
 #include "exporters/http/workers.h"
 
-#include <signal.h>
 #include <time.h>
 
 #include <condition_variable>
@@ -9,6 +8,7 @@
 #include <mutex>
 #include <utility>
 
+#include "core/base/signals_blocked.h"
 #include "heldby/self.h"
 
 namespace heldby::http {
@@ -39,18 +39,13 @@ void* RunThread(void* argument) {
 
 Result<pthread_t> StartThread(const char* name, std::function<void()> body) {
   auto start = std::make_unique<StartBlock>(StartBlock{name, std::move(body)});
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  // Inherited: blocking inside the new thread would leave a window for the host's handlers.
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const core::SignalsBlocked no_signals;
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
   ::pthread_attr_setstacksize(&attributes, kStackBytes);
   pthread_t thread{};
   const int error = ::pthread_create(&thread, &attributes, RunThread, start.get());
   ::pthread_attr_destroy(&attributes);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) {
     return Status(StatusCode::kUnavailable,
                   std::string("cannot start thread ") + name + ": " + ::strerrordesc_np(error));

@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +15,7 @@
 #include <atomic>
 
 #include "core/base/self_guard.h"
+#include "core/base/signals_blocked.h"
 #include "core/core.h"
 #include "core/hooks/lock_calls.h"
 #include "core/hooks/next_call.h"
@@ -131,10 +131,7 @@ void* StartThread(void* delayed) {
 
 void StartFace(bool delayed) {
   SelfGuard self;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked no_signals;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -144,7 +141,6 @@ void StartFace(bool delayed) {
   const int error =
       pthread_create(&thread, &attributes, &StartThread, delayed ? &yes : nullptr);
   pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) loading.store(false, std::memory_order_release);
   if (error != 0) Say("cannot start a thread to serve or to watch: ", strerror(error));
 }

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <initializer_list>
 
+#include "core/base/signals_blocked.h"
 #include "heldby/self.h"
 
 namespace heldby {
@@ -42,14 +43,13 @@ constexpr unsigned kChildSeconds = 2;
 
 bool SurvivesInChild(void (*function)()) {
   UnsampledScope unsampled;
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // no handler of the host's runs in the child
-  // A child whose end is told by no signal, and is seen by no waitpid() but ours.
-  const long child = syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr);
-  if (child == 0) RunAsChild(function);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  long child = -1;
+  {
+    const core::SignalsBlocked no_handler_of_the_hosts_runs_in_the_child;
+    // A child whose end is told by no signal, and is seen by no waitpid() but ours.
+    child = syscall(SYS_clone, 0, nullptr, nullptr, nullptr, nullptr);
+    if (child == 0) RunAsChild(function);
+  }
   if (child < 0) return false;
   int status = -1;
   while (waitpid(static_cast<pid_t>(child), &status, __WCLONE) < 0) {

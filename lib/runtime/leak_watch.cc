@@ -1,7 +1,6 @@
 #include "runtime/leak_watch.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "collect/counted.h"
 #include "collect/goroutines.h"
 #include "collect/holders.h"
+#include "core/base/signals_blocked.h"
 #include "heldby/connection.h"
 #include "heldby/goroutine.h"
 #include "heldby/self.h"
@@ -125,17 +125,13 @@ void* WatchThread(void*) {
 }
 
 Status StartThread() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const core::SignalsBlocked no_signals;
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_t thread;
   const int error = pthread_create(&thread, &attributes, &WatchThread, nullptr);
   pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error == 0) return {};
   return {StatusCode::kUnavailable,
           "cannot start the thread that watches for leaks: error " + std::to_string(error)};

@@ -19,6 +19,8 @@
 #include <ctime>
 #include <vector>
 
+#include "core/base/signals_blocked.h"
+
 namespace heldby::symbolize {
 namespace {
 
@@ -169,9 +171,7 @@ int Middle(void* argument) {
 }
 
 void CloneMiddle(Run* run, char* stack_end) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const core::SignalsBlocked no_signals;
   // A pending cancellation would be acted upon in the middle.
   int cancel_state = 0;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
@@ -184,7 +184,6 @@ void CloneMiddle(Run* run, char* stack_end) {
   }
   errno = saved_errno;
   pthread_setcancelstate(cancel_state, nullptr);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace

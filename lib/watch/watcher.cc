@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include <new>
 
 #include "core/base/clock.h"
+#include "core/base/signals_blocked.h"
 #include "watch/dump_text.h"
 #include "watch/watcher_memory.h"
 
@@ -85,18 +85,7 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
     return nullptr;
   }
 
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstack(&attributes, memory->stack + kPage, kStackBytes);
-  int error = pthread_create(&memory->thread, &attributes, &Run, watcher.get());
-  pthread_attr_destroy(&attributes);
-  // A program with much thread-local storage needs more than this: then it is libc's.
-  if (error == EINVAL) error = pthread_create(&memory->thread, nullptr, &Run, watcher.get());
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const int error = watcher->BeginThread();
   if (error != 0) {
     snprintf(why, sizeof(why), "cannot start a thread: %s", strerror(error));
     return nullptr;
@@ -109,6 +98,20 @@ std::unique_ptr<Watcher> Watcher::Start(const core::CoreApi& core, const WatchOp
 
 Watcher::Watcher(const core::CoreApi& core, const WatchOptions& options, Memory* memory)
     : core_(core), options_(options), memory_(memory) {}
+
+int Watcher::BeginThread() {
+  const core::SignalsBlocked no_signals;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstack(&attributes, memory_->stack + kPage, kStackBytes);
+  int error = pthread_create(&memory_->thread, &attributes, &Run, this);
+  pthread_attr_destroy(&attributes);
+  // A program with much thread-local storage needs more than this: then it is libc's.
+  if (error == EINVAL) {
+    error = pthread_create(&memory_->thread, nullptr, &Run, this);
+  }
+  return error;
+}
 
 void Watcher::End(std::unique_ptr<Watcher> watcher) {
   if (watcher == nullptr) return;

@@ -61,6 +61,7 @@ class Watcher {
   Watcher(const core::CoreApi& core, const WatchOptions& options, Memory* memory);
 
   static void* Run(void* self);
+  int BeginThread();  // errno
   void Loop();
   void Look(std::int64_t now_ns);
   void WriteDump(std::int64_t now_ns);
