@@ -55,6 +55,10 @@ std::string Headline(const LeakReport& report) {
                       Counted(suspects, "suspect"), ", ", expected, " expected; ", watched);
 }
 
+std::string LeftOutText(const LeakReport& report) {
+  return absl::StrCat(report.left_out, " more that weigh less are left out.");
+}
+
 std::string ClassText(const LeakVerdict& verdict) {
   return absl::AsciiStrToUpper(
       absl::StrReplaceAll(LeakClassName(verdict.leak_class), {{"_", " "}}));
@@ -146,13 +150,15 @@ std::string LeaksText(const LeakReport& report, const std::string& host) {
     }
   }
   if (report.verdicts.empty()) absl::StrAppend(&text, "\nNothing stands out.\n");
+  if (report.left_out > 0) absl::StrAppend(&text, "\n", LeftOutText(report), "\n");
   return text;
 }
 
 std::string LeaksJson(const LeakReport& report, const std::string& host) {
   std::string json =
       absl::StrCat("{\"schema\": \"heldby-leaks/1\", \"leaks\": ", report.leaks(),
-                   ", \"watched_s\": ", report.watched_s, ", \"window_s\": ", report.window_s);
+                   ", \"watched_s\": ", report.watched_s, ", \"window_s\": ", report.window_s,
+                   ", \"left_out\": ", report.left_out);
   AppendField("process", report.process, &json);
   absl::StrAppend(&json, ", \"verdicts\": [");
   for (std::size_t i = 0; i < report.verdicts.size(); ++i) {
@@ -180,6 +186,7 @@ std::string LeaksHtml(const LeakReport& report, const std::string& host) {
     }
     absl::StrAppend(&html, "</table>\n");
   }
+  if (report.left_out > 0) absl::StrAppend(&html, "<p>", LeftOutText(report), "</p>\n");
   absl::StrAppend(&html,
                   "<p><a href='connections'>connections</a>, <a href='tasks'>tasks</a>, "
                   "<a href='pprof/'>profiles</a></p>\n</body>\n</html>\n");
@@ -200,11 +207,7 @@ Response LeaksPage(const Request& request, const Query& query) {
     case PageFormat::kJson:
       break;
   }
-  Response reply = TextReply(LeaksJson(*report, host));
-  for (auto& [name, value] : reply.headers) {
-    if (name == "Content-Type") value = "application/json";
-  }
-  return reply;
+  return JsonReply(LeaksJson(*report, host));
 }
 
 }  // namespace heldby::http

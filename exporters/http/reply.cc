@@ -36,6 +36,8 @@ Response HtmlReply(std::string body) {
   return Reply(200, "text/html; charset=utf-8", std::move(body));
 }
 
+Response JsonReply(std::string body) { return Reply(200, "application/json", std::move(body)); }
+
 Response DownloadReply(std::string_view filename, std::string body) {
   Response response = Reply(200, "application/octet-stream", std::move(body));
   response.headers.emplace_back("Content-Disposition",

@@ -16,6 +16,7 @@ namespace heldby::http {
 
 [[nodiscard]] Response TextReply(std::string body);
 [[nodiscard]] Response HtmlReply(std::string body);
+[[nodiscard]] Response JsonReply(std::string body);
 
 /// Bytes a client saves to a file. REQUIRES: `filename` has no quote, CR or LF.
 [[nodiscard]] Response DownloadReply(std::string_view filename, std::string body);

@@ -93,11 +93,7 @@ Response AsJson(const TablePage& page) {
     body += '}';
   }
   absl::StrAppend(&body, "\n]}\n");
-  Response response = TextReply(std::move(body));
-  for (auto& [name, value] : response.headers) {
-    if (name == "Content-Type") value = "application/json";
-  }
-  return response;
+  return JsonReply(std::move(body));
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 //          heldby_profiler_cpu_seconds_total.
 // Units    bytes, seconds; times since 1970.
 // Bounds   LeakWatchOptions::history_bytes; for want of room the past becomes coarser:
-//          heldby_dropped_total{what="history_snapshots"}.
+//          heldby_history_thinned_total. A hundred verdicts, twenty of them of growing sites:
+//          LeakReport::left_out, heldby_leaks_left_out.
 // Source   docs/leaks.md.
 #pragma once
 
@@ -35,8 +36,8 @@ enum class LeakKind {
 [[nodiscard]] const char* LeakKindName(LeakKind kind);  // "stuck_readers", ...
 
 enum class LeakClass { kLeak, kSuspect, kGrowthWithLoad, kWarmUp, kSteady };
-[[nodiscard]] const char* LeakClassName(
-    LeakClass leak_class);  // "leak", "growth_with_load", ...
+/// "leak", "growth_with_load", ...
+[[nodiscard]] const char* LeakClassName(LeakClass leak_class);
 
 struct LeakStack {
   std::string role;                   // "allocated at", "opened at", "waits at"
@@ -56,8 +57,8 @@ struct LeakVerdict {
   double slope_per_hour = 0;  // bytes; of tasks and connections, how many. 0: not measured
   double slope_error = 0;     // half of its 95 % interval
   std::int64_t since_s = 0;   // for how long already
-  std::int64_t limit_in_s =
-      -1;  // until the memory limit, at this slope; -1: never, or no limit
+  /// Until the memory limit, at this slope; -1: never, or no limit.
+  std::int64_t limit_in_s = -1;
   std::vector<std::string> holders{};  // the three that hold most
   std::vector<LeakStack> stacks{};
 };
@@ -67,6 +68,7 @@ struct LeakReport {
   std::int64_t watched_s = 0;           // for how long the past is known; 0: nobody watches
   std::int64_t window_s = 0;            // the shortest that growth is judged by
   std::string process{};                // what holds of all: where resident memory is
+  std::int64_t left_out = 0;  // verdicts that were not told: those of the least weight
   /// Leaks that nobody expects.
   [[nodiscard]] std::size_t leaks() const;
 };
@@ -93,8 +95,7 @@ struct LeakWatchOptions {
 class LeakWatch {
  public:
   /// kInvalidArgument  a window under a second or above ten days, history_bytes under 64 KiB,
-  /// or
-  ///                   expected_file cannot be read; the message names it
+  ///                   or expected_file cannot be read; the message names it
   [[nodiscard]] static Result<LeakWatch> Start(const LeakWatchOptions& options = {});
   LeakWatch(LeakWatch&& other) noexcept : watched_(std::exchange(other.watched_, nullptr)) {}
   LeakWatch& operator=(LeakWatch&& other) noexcept;

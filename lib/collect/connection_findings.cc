@@ -4,6 +4,7 @@
 #include <set>
 #include <tuple>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "collect/finding.h"
@@ -100,13 +101,13 @@ std::string CountText(std::size_t count, const char* what) {
 
 // The stacks that allocated what these connections hold, those of most bytes first.
 std::vector<PendingStack> AllocatedFor(const Evidence& evidence, const Group& group) {
-  absl::flat_hash_map<std::uint32_t, std::int64_t> is_member;
+  absl::flat_hash_set<std::uint32_t> members;
   for (const ConnectionInfo* member : group.members) {
-    is_member.emplace(static_cast<std::uint32_t>(member->id), 0);
+    members.insert(static_cast<std::uint32_t>(member->id));
   }
   std::map<const std::uintptr_t*, std::pair<std::int64_t, const core::HeapSite*>> by_stack;
   for (const core::LiveSampleView& sample : evidence.samples) {
-    if (sample.connection == 0 || !is_member.contains(sample.connection)) continue;
+    if (sample.connection == 0 || !members.contains(sample.connection)) continue;
     const auto site = evidence.sites.find(sample.site);
     if (site == evidence.sites.end() || site->second.depth == 0) continue;
     auto& [bytes, first] = by_stack[site->second.frames];
@@ -238,8 +239,7 @@ void DescribeUnclosed(const Evidence& evidence, const Group& group, LeakVerdict*
       " of the heap is charged to them");
   verdict->doubt =
       "A reader may be slow on purpose. Connections that rest in a pool have nobody waiting, "
-      "or "
-      "somebody who waits for the peer, and are not counted here.";
+      "or somebody who waits for the peer, and are not counted here.";
   verdict->command = "go tool pprof 'http://HOST:PORT/debug/pprof/connections'";
 }
 

@@ -58,8 +58,7 @@ void DescribeCount(const Growth& growth, const Counted& group, std::int64_t now_
   verdict->since_s = (now_ns - growth.since_ns) / 1'000'000'000;
   verdict->evidence = absl::StrFormat(
       "%s: %.0f more in %s, %d that began in that time are there, in %d of its 8 parts; the "
-      "oldest "
-      "is there for %s",
+      "oldest is there for %s",
       growth.reason, growth.grown, SpanText(verdict->since_s), growth.survivors, growth.slices,
       SpanText(group.oldest_ns / 1'000'000'000));
 }
@@ -97,8 +96,7 @@ void AddTaskFindings(const Evidence& evidence, const Past& past,
         waits.text, verdict.slope_per_hour, SpanText(verdict.since_s));
     verdict.doubt =
         "Tasks that are kept for work to come, and are still being added to, look like this "
-        "until "
-        "there are enough.";
+        "until there are enough.";
     verdict.command =
         "go tool pprof 'http://HOST:PORT/debug/pprof/goroutine?labels=task,state'";
     const auto place = [](const PlaceTexts::Texts& at) {

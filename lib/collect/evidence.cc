@@ -88,7 +88,6 @@ std::vector<leaks::GrowthPoint> EmptyPoints(const leaks::SiteHistory& history) {
   return points;
 }
 
-// What each point has come to by itself, added up to what there was by then.
 void AddUp(std::vector<leaks::GrowthPoint>* points) {
   for (std::size_t i = 1; i < points->size(); ++i) {
     (*points)[i].live += (*points)[i - 1].live;

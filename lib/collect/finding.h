@@ -64,9 +64,10 @@ void AddWaitFindings(const core::CoreApi& core, std::vector<Finding>* findings);
 /// Tasks that pile up, connections that become more and more.
 void AddCountFindings(const Evidence& evidence, const Past& past,
                       std::vector<Finding>* findings);
-/// Allocation sites that have grown, and what outlived its holders.
-void AddSiteFindings(const Evidence& evidence, const Past& past,
-                     std::vector<Finding>* findings);
+/// Allocation sites that have grown, and what outlived its holders: the heaviest. Returns how
+/// many were left out.
+[[nodiscard]] std::size_t AddSiteFindings(const Evidence& evidence, const Past& past,
+                                          std::vector<Finding>* findings);
 
 [[nodiscard]] LeakClass ClassOf(leaks::GrowthClass verdict);
 /// A point for each snapshot, with its load and nothing else.

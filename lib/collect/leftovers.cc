@@ -32,7 +32,7 @@ SampleKind KindOf(const core::LiveSampleView& sample) {
 // Which samples are somebody's, and new: Newcomers::bytes.
 class ByteFinder {
  public:
-  ByteFinder(const core::CoreApi& core, const Census& before)
+  ByteFinder(const core::CoreApi& core, const Baseline& before)
       : core_(core), before_(before), youngest_(before.youngest) {}
 
   void Knows(const core::ConnectionView& view) {
@@ -77,7 +77,7 @@ class ByteFinder {
   }
 
   const core::CoreApi& core_;
-  const Census& before_;
+  const Baseline& before_;
   absl::flat_hash_map<SampleKind, std::int64_t> youngest_;
   absl::flat_hash_set<std::uint32_t> connections_;  // new ones, ended or not
   absl::flat_hash_set<std::uint32_t> tasks_;
@@ -214,25 +214,25 @@ class Describer {
 
 }  // namespace
 
-Census TakeCensus(const core::RegistryApi& registry) {
-  Census census;
-  census.taken_ns = registry.now_ns();
+Baseline TakeBaseline(const core::RegistryApi& registry) {
+  Baseline baseline;
+  baseline.taken_ns = registry.now_ns();
   Visit<core::ConnectionView>(registry.visit_connections,
                               [&](const core::ConnectionView& view) {
-                                census.connections.emplace(view.id, view.born_ns);
+                                baseline.connections.emplace(view.id, view.born_ns);
                               });
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
-    census.tasks.emplace(view.id, view.born_ns);
+    baseline.tasks.emplace(view.id, view.born_ns);
   });
   Visit<core::LiveSampleView>(registry.visit_live_samples,
                               [&](const core::LiveSampleView& sample) {
-                                if (sample.birth_ns < census.taken_ns) return;
-                                ++census.youngest[KindOf(sample)];
+                                if (sample.birth_ns < baseline.taken_ns) return;
+                                ++baseline.youngest[KindOf(sample)];
                               });
-  return census;
+  return baseline;
 }
 
-Newcomers FindNewcomers(const core::CoreApi& core, const Census& before,
+Newcomers FindNewcomers(const core::CoreApi& core, const Baseline& before,
                         const LeftoverOptions& options) {
   Newcomers found;
   ByteFinder bytes(core, before);

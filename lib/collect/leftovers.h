@@ -6,7 +6,7 @@
 //
 // The clock of births has ticks of some milliseconds, and tests are shorter. So connections and
 // tasks are told apart by their ids and births together, and of the samples that were born in
-// the tick of the census each kind is counted: so many of them are old.
+// the tick of the baseline each kind is counted: so many of them are old.
 #pragma once
 
 #include <cstdint>
@@ -40,14 +40,14 @@ struct SampleKind {
   }
 };
 
-/// What there is.
-struct Census {
+/// What there was when the checkpoint was made.
+struct Baseline {
   std::uint64_t taken_ns = 0;
   absl::flat_hash_set<Born> connections{};  // open, or ended and holding memory
   absl::flat_hash_set<Born> tasks{};
   absl::flat_hash_map<SampleKind, std::int64_t> youngest{};  // born in the tick of taken_ns
 };
-[[nodiscard]] Census TakeCensus(const core::RegistryApi& registry);
+[[nodiscard]] Baseline TakeBaseline(const core::RegistryApi& registry);
 
 /// Blocks of one site that were allocated for the same.
 struct NewBytes {
@@ -64,7 +64,7 @@ struct Newcomers {
   std::vector<NewBytes> bytes{};  // labelled, or of a connection or a task that is new
   bool empty() const { return connections.empty() && tasks.empty() && bytes.empty(); }
 };
-[[nodiscard]] Newcomers FindNewcomers(const core::CoreApi& core, const Census& before,
+[[nodiscard]] Newcomers FindNewcomers(const core::CoreApi& core, const Baseline& before,
                                       const LeftoverOptions& options);
 
 /// A leftover whose stacks are samples of a profile.

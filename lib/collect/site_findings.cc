@@ -17,6 +17,7 @@ using leaks::GrowthClass;
 // What outlived its holder, for at least this part of the window, is worth a word.
 constexpr std::int64_t kOutlivedPart = 10;
 constexpr std::int64_t kMuchBytes = 16 << 20;
+// More are not told, and counted.
 constexpr std::size_t kMostSites = 20;
 
 // Sites of one stack, or of one stack under one set of labels.
@@ -42,7 +43,8 @@ class SiteJudge {
     rules_.sample_bytes = static_cast<double>(evidence.core.sample_bytes());
   }
 
-  void Run(std::vector<Finding>* findings) {
+  /// How many were left out.
+  std::size_t Run(std::vector<Finding>* findings) {
     AddSites();
     AddSamples();
     ForgetSmall();
@@ -56,8 +58,10 @@ class SiteJudge {
       return std::tuple(a.verdict.leak_class, -a.verdict.bytes) <
              std::tuple(b.verdict.leak_class, -b.verdict.bytes);
     });
-    if (found.size() > kMostSites) found.resize(kMostSites);
-    std::ranges::move(found, std::back_inserter(*findings));
+    const std::size_t told = std::min(found.size(), kMostSites);
+    std::move(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(told),
+              std::back_inserter(*findings));
+    return found.size() - told;
   }
 
  private:
@@ -244,10 +248,9 @@ class SiteJudge {
                                    BytesText(static_cast<std::int64_t>(verdict.slope_per_hour)),
                                    " an hour, for ", SpanText(verdict.since_s));
     verdict.evidence = absl::StrFormat(
-        "%s: %s in %s (+/- %s an hour from sampling), %d samples born in that time live, in %d "
-        "of "
-        "its 8 parts; of what was allocated early in it %.3g %% live, of what came late %.3g "
-        "%%",
+        "%s: %s in %s (+/- %s an hour from sampling), %d samples born in that time live, in "
+        "%d of its 8 parts; of what was allocated early in it %.3g %% live, of what came late "
+        "%.3g %%",
         growth.reason, BytesText(static_cast<std::int64_t>(growth.grown)),
         SpanText(verdict.since_s), BytesText(static_cast<std::int64_t>(verdict.slope_error)),
         growth.survivors, growth.slices, 100 * growth.residue_old, 100 * growth.residue_young);
@@ -273,9 +276,9 @@ class SiteJudge {
 
 }  // namespace
 
-void AddSiteFindings(const Evidence& evidence, const Past& past,
-                     std::vector<Finding>* findings) {
-  SiteJudge(evidence, past).Run(findings);
+std::size_t AddSiteFindings(const Evidence& evidence, const Past& past,
+                            std::vector<Finding>* findings) {
+  return SiteJudge(evidence, past).Run(findings);
 }
 
 }  // namespace heldby::collect

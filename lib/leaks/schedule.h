@@ -3,8 +3,7 @@
 //
 // Threads  values.   Units  nanoseconds.
 // Bounds   with the default: 60 of the last ten minutes, 50 of the last hour, 47 of the last
-// two
-//          days, 12 of the last two weeks.
+//          two days, 12 of the last two weeks.
 // Source   docs/leaks.md.
 #pragma once
 

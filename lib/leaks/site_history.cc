@@ -188,7 +188,8 @@ void SiteHistory::AddAll(std::size_t snapshot, std::vector<SiteTotals>* totals,
 
 std::size_t SiteHistory::used_bytes() const {
   return delta_bytes_ + last_.capacity() * sizeof(SiteTotals) +
-         times_ns_.capacity() * sizeof(std::int64_t) + deltas_.capacity() * sizeof(std::string);
+         times_ns_.capacity() * sizeof(std::int64_t) + loads_.capacity() * sizeof(Load) +
+         deltas_.capacity() * sizeof(std::string);
 }
 
 }  // namespace heldby::leaks

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "absl/strings/ascii.h"
 #include "collect/counted.h"
 #include "collect/goroutines.h"
 #include "collect/holders.h"
@@ -33,16 +34,6 @@ constexpr int kTicksAJudgement = 3;
 constexpr std::int64_t kTicksAWindow = 60;
 // At most a thousandth of a processor for each of the three, however much there is to look at.
 constexpr std::int64_t kCostFactor = 1000;
-
-std::string Trimmed(std::string_view text) {
-  while (!text.empty() && std::string_view(" \t\r").find(text.front()) != text.npos) {
-    text.remove_prefix(1);
-  }
-  while (!text.empty() && std::string_view(" \t\r").find(text.back()) != text.npos) {
-    text.remove_suffix(1);
-  }
-  return std::string(text);
-}
 
 std::int64_t ThreadCpuNs() {
   timespec now{};
@@ -151,7 +142,7 @@ Result<std::vector<ExpectedLeak>> ReadExpectedLeaks(const std::string& path) {
   }
   std::string line;
   for (int number = 1; std::getline(file, line); ++number) {
-    const std::string text = Trimmed(line);
+    const std::string text(absl::StripAsciiWhitespace(line));
     if (text.empty() || text[0] == '#') continue;
     const auto space = text.find_first_of(" \t");
     if (space == text.npos) {
@@ -159,7 +150,8 @@ Result<std::vector<ExpectedLeak>> ReadExpectedLeaks(const std::string& path) {
                     "expected_file " + path + ", line " + std::to_string(number) + " is \"" +
                         text + "\"; accepted: a pattern, a space, and why it is expected");
     }
-    expected.push_back({text.substr(0, space), Trimmed(text.substr(space))});
+    expected.push_back(
+        {text.substr(0, space), std::string(absl::StripAsciiWhitespace(text.substr(space)))});
   }
   return expected;
 }

@@ -39,6 +39,7 @@ struct WatchSummary {
   std::int64_t snapshots = 0;
   std::int64_t thinned_total = 0;
   std::int64_t dropped_kinds_total = 0;
+  std::int64_t left_out = 0;  // LeakReport::left_out
 };
 
 class WatchState {

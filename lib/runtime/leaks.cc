@@ -24,6 +24,7 @@ namespace heldby {
 namespace {
 
 constexpr std::size_t kFramesInSummary = 3;
+constexpr std::size_t kMostVerdicts = 100;
 
 // How much may still be allocated before the tightest limit; -1: there is none.
 std::int64_t RoomBytes() {
@@ -144,14 +145,22 @@ bool IsSeenNow(LeakKind kind) {
          kind == LeakKind::kUnclosedConnections || kind == LeakKind::kLostWakeups;
 }
 
-void Sort(std::vector<LeakVerdict>* verdicts) {
-  std::ranges::stable_sort(*verdicts, [](const LeakVerdict& a, const LeakVerdict& b) {
-    const auto key = [](const LeakVerdict& verdict) {
-      return std::tuple(!verdict.expected.empty(), verdict.leak_class, !IsSeenNow(verdict.kind),
-                        -verdict.bytes, -verdict.count, verdict.kind);
-    };
-    return key(a) < key(b);
-  });
+bool IsWorse(const LeakVerdict& a, const LeakVerdict& b) {
+  const auto key = [](const LeakVerdict& verdict) {
+    return std::tuple(!verdict.expected.empty(), verdict.leak_class, !IsSeenNow(verdict.kind),
+                      -verdict.bytes, -verdict.count, verdict.kind);
+  };
+  return key(a) < key(b);
+}
+
+// Before their stacks are named: of a program that calls each connection's route differently
+// there are as many findings as connections. How many were left out.
+std::size_t KeepTheWorst(std::vector<collect::Finding>* findings) {
+  if (findings->size() <= kMostVerdicts) return 0;
+  std::ranges::stable_sort(*findings, &IsWorse, &collect::Finding::verdict);
+  const std::size_t left_out = findings->size() - kMostVerdicts;
+  findings->resize(kMostVerdicts);
+  return left_out;
 }
 
 // For a dump before the memory limit: the summaries.
@@ -219,9 +228,14 @@ Judgement Judge(const core::CoreApi& core, const WatchState* state) {
   LeakReport& report = judgement.report;
   report.process =
       "heap live " + collect::BytesText(evidence.live_bytes) + ", " + ProcessText();
+  std::size_t left_out = 0;
+  if (state != nullptr) {
+    collect::AddCountFindings(evidence, state->past, &judgement.findings);
+    left_out += collect::AddSiteFindings(evidence, state->past, &judgement.findings);
+  }
+  left_out += KeepTheWorst(&judgement.findings);
+  report.left_out = static_cast<std::int64_t>(left_out);
   if (state == nullptr) return judgement;
-  collect::AddCountFindings(evidence, state->past, &judgement.findings);
-  collect::AddSiteFindings(evidence, state->past, &judgement.findings);
   judgement.expected = state->expected;
   report.window_s = state->past.window_ns() / 1'000'000'000;
   if (state->past.began_ns() != 0) {
@@ -239,7 +253,8 @@ Judgement Judge(const core::CoreApi& core, const WatchState* state) {
           as_signed(state->past.thinned_total() + state->goroutines.thinned_total() +
                     state->connections.thinned_total()),
       .dropped_kinds_total = as_signed(state->past.connections().dropped_total() +
-                                       state->past.tasks().dropped_total())};
+                                       state->past.tasks().dropped_total()),
+      .left_out = report.left_out};
   return judgement;
 }
 
@@ -260,7 +275,7 @@ LeakReport Finish(const core::CoreApi& core, Judgement judgement, bool with_name
     ++count;
     bytes += verdict.bytes;
   }
-  Sort(&report.verdicts);
+  std::ranges::stable_sort(report.verdicts, &IsWorse);
   if (with_names) watch::SetVerdictText(TextOf(report));
   if (summary.is_known) {
     WatchHolder& holder = HolderHere();

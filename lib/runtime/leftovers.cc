@@ -28,7 +28,7 @@ namespace heldby {
 struct Checkpoint::State {
   explicit State(const core::CoreApi& of) : core(of), counters(of.read_counters()) {
     core.registry->keep_task_stacks(true);
-    census = collect::TakeCensus(*core.registry);
+    baseline = collect::TakeBaseline(*core.registry);
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -38,7 +38,7 @@ struct Checkpoint::State {
   const core::CoreApi& core;
   const pid_t process = getpid();
   const core::Counters counters;
-  collect::Census census;
+  collect::Baseline baseline;
 };
 
 namespace {
@@ -169,7 +169,9 @@ std::vector<Leftover> Look(const Checkpoint::State& before, const LeftoverOption
   const auto wait_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(options.wait_ns, 0));
   const Stacks for_ignoring =
       options.ignore_functions.empty() ? Stacks::kLeaveOut : Stacks::kName;
-  const auto find = [&] { return collect::FindNewcomers(before.core, before.census, options); };
+  const auto find = [&] {
+    return collect::FindNewcomers(before.core, before.baseline, options);
+  };
   const auto describe = [&](const collect::Newcomers& found, Stacks stacks) {
     return Described(before.core, found, options, stacks);
   };

@@ -75,6 +75,8 @@ void AddLeaks(const core::CoreApi& core, std::vector<MetricFamily>* families) {
   const auto now_ns = static_cast<std::int64_t>(core.registry->now_ns());
   list.Gauge("heldby_leaks_age_seconds", "Time since they were judged.")
       .Add(static_cast<double>(now_ns - summary.judged_ns) * 1e-9);
+  list.Gauge("heldby_leaks_left_out", "Verdicts that were not told, those of the least weight.")
+      .Add(summary.left_out);
   list.Gauge("heldby_history_bytes", "Memory that the remembered past takes.")
       .Add(summary.history_bytes);
   list.Gauge("heldby_history_snapshots", "Moments of the heap that are remembered.")
