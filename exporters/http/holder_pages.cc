@@ -176,8 +176,7 @@ Response ConnectionsPage(const Request& request, const Query& query) {
       "Connections of this process, those that hold most heap first. held_bytes is an estimate "
       "from samples; queues are the kernel's. They are those that the program makes "
       "known (heldby::Connection) and, under `heldby run`, those that its calls show: "
-      "attribution "
-      "is then implicit.";
+      "attribution is then implicit.";
   page.columns = {{"held_bytes", true},
                   {"peer"},
                   {"direction"},
@@ -274,8 +273,7 @@ Response TasksPage(const Request& request, const Query& query) {
   page.rows_are = "tasks";
   page.introduction =
       "Tasks of this process, those that hold most heap first, then the oldest; behind them "
-      "the "
-      "threads that work for none. Whole stacks: pprof/goroutine?debug=2.";
+      "the threads that work for none. Whole stacks: pprof/goroutine?debug=2.";
   page.columns = {{"held_bytes", true}, {"kind"},        {"name"},     {"state"},
                   {"state_s", true},    {"age_s", true}, {"at"},       {"connection"},
                   {"parent"},           {"labels"},      {"id", true}, {"made_in"},

@@ -3,8 +3,7 @@
 //
 // Threads  any, concurrently.   Signals  unsafe: allocates.   Units  as the names say.
 // Source   docs/leaks.md; HTML for browsers, text for the rest, JSON by format=json, whose
-// names
-//          are a promise.
+//          names are a promise.
 #pragma once
 
 #include <string>

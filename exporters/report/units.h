@@ -3,8 +3,7 @@
 // Threads  any.
 // Signals  unsafe: allocates.
 // Units    bytes by 1024 (B kB ... PB), time (ns us ms s hrs), GCU by 1000. Any other unit
-// stands
-//          behind the number as it is; "count" and the like do not stand there at all.
+//          stands behind the number as it is; "count" and the like do not stand there at all.
 // Source   the behaviour of `go tool pprof`, compared in tests/unit/report/ and tests/e2e/.
 #pragma once
 

@@ -6,8 +6,7 @@
 // Units    Abseil's cycles become nanoseconds by Abseil's own clock.
 // Bounds   those of heldby/contention.h.
 // Source   docs/contention.md. Needs Abseil's headers, and nothing else here does; it is
-// compiled
-//          into the program, and so is about the program's own copy of Abseil.
+//          compiled into the program, and so is about the program's own copy of Abseil.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,7 @@
 // Units    *_ns nanoseconds, *_bytes bytes.
 // Bounds   those of heldby/leftovers.h.
 // Source   docs/testing.md. Needs GoogleTest, and nothing else here does; compiled into the
-// test
-//          program, and so is about the program's own copy of it.
+//          test program, and so is about the program's own copy of it.
 //
 //   int main(int argc, char** argv) {
 //     testing::InitGoogleTest(&argc, argv);

@@ -84,8 +84,7 @@ class ContentionCollector {
       Comment(
           "The block profile is off. HELDBY_BLOCK_PROFILE_RATE=N in the environment, POST "
           "/debug/pprof/block?rate=N or heldby::SetBlockProfileRate(N) switch it on: waits of "
-          "N "
-          "nanoseconds and more are counted, shorter ones sampled; 1 counts all.");
+          "N nanoseconds and more are counted, shorter ones sampled; 1 counts all.");
     }
     return std::move(builder_).Build();
   }

@@ -7,8 +7,7 @@
 // Bounds   kMostModules executable mappings and kPathBytes of their paths; dropped() counts
 //          what is beyond.
 // Source   proc_pid_maps(5). Build ids from the mapped memory, read as collect/safe_text.h
-// reads
-//          texts: the file under that name may be another by now, and the mapping gone.
+//          reads texts: the file under that name may be another by now, and the mapping gone.
 #pragma once
 
 #include <cstddef>

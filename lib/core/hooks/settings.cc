@@ -152,8 +152,7 @@ void DecideHookState() {
   }
   constexpr char kForeign[] =
       "malloc is defined by the executable or by a library that comes before libheldby.so: "
-      "link "
-      "the allocator as a shared library, and name heldby before it";
+      "link the allocator as a shared library, and name heldby before it";
   StandDown(kForeign);
   Say("the allocation hooks stand down: ", kForeign);
 }

@@ -3,8 +3,8 @@
 //
 // Threads  Start, Stop, Drain, Watch: one caller at a time. BeginThread: any.
 // Signals  the handler: no locks, no allocation, errno kept; works before constructors and
-// after
-//          thread teardown. Stacks are walked on a stack of ours (signal_capture.h says why).
+//          after thread teardown. Stacks are walked on a stack of ours (signal_capture.h says
+//          why).
 // Self     threads of ours are not sampled; code of ours on the host's threads is.
 // Units    nanoseconds of processor time; weights in periods.
 // Bounds   kSlots samples that nobody has drained yet; more are dropped and counted. Drained
