@@ -165,6 +165,28 @@ TEST(Verdicts, ConnectionsInTroubleAreNamedByRouteWithCountAndBytes) {
   }
 }
 
+TEST(Verdicts, OfManyTheWorstHundredAreToldAndTheOthersCounted) {
+  std::vector<Connection> connections;
+  std::vector<Pair> pairs;
+  for (int i = 0; i < Times(130); ++i) {
+    const ScopedLabels labels({{"route", "/user/" + std::to_string(i)}});
+    pairs.push_back(TcpPair());
+    ASSERT_EQ(send(pairs.back().theirs, "12345", 5, 0), 5);
+    Open(&connections, pairs.back().ours, Direction::kOutbound).SetQueuedBytes(i);
+  }
+  const LeakReport report =
+      JudgedUntil([](const LeakReport& now) { return now.left_out >= 30; });
+  EXPECT_EQ(report.verdicts.size(), 100u);
+  EXPECT_EQ(report.left_out, 30);
+  for (const LeakVerdict& verdict : report.verdicts) {
+    EXPECT_GE(verdict.bytes, 30) << verdict.summary;
+  }
+  for (const Pair& pair : pairs) {
+    close(pair.ours);
+    close(pair.theirs);
+  }
+}
+
 TEST(Verdicts, AConnectionOfAPoolThatWorksNowAndThenIsNotUnclosed) {
   std::vector<Pair> pairs;
   std::vector<Connection> connections;
