@@ -6,6 +6,7 @@
 #include "exporters/http/reply.h"
 #include "exporters/trace/json_text.h"
 #include "profile/text.h"
+#include "profile/utf8.h"
 
 namespace heldby::http {
 namespace {
@@ -98,18 +99,27 @@ Response AsJson(const TablePage& page) {
 
 }  // namespace
 
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+std::string Printable(std::string_view text) {
+  std::string printable;
+  printable.reserve(text.size());
+  while (!text.empty()) {
+    const std::string_view character = TakeUtf8Character(&text);
+    const auto first = static_cast<unsigned char>(character[0]);
+    // U+0080 to U+009F: a terminal takes U+009B for the begin of a command.
+    const bool is_upper_control =
+        first == 0xC2 && static_cast<unsigned char>(character[1]) < 0xA0;
+    const bool is_control = first < 0x20 || first == 0x7f || is_upper_control;
+    printable += is_control ? "?" : character;
   }
-  return text;
+  return printable;
 }
 
 std::string HtmlEscaped(std::string_view text) {
   std::string escaped;
   escaped.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
+  while (!text.empty()) {
+    const std::string_view character = TakeUtf8Character(&text);
+    switch (character[0]) {
       case '&':
         escaped += "&amp;";
         break;
@@ -126,7 +136,7 @@ std::string HtmlEscaped(std::string_view text) {
         escaped += "&#39;";
         break;
       default:
-        escaped += c;
+        escaped += character;
     }
   }
   return escaped;

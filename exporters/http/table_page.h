@@ -43,8 +43,8 @@ enum class PageFormat { kHtml, kText, kJson };
 [[nodiscard]] Response Render(const TablePage& page, PageFormat format);
 
 /// A text of the program's own must not end a line of ours, nor move the cursor: a ? for each
-/// control character.
-[[nodiscard]] std::string Printable(std::string text);
+/// control character. Bytes that are no text are replaced here, too.
+[[nodiscard]] std::string Printable(std::string_view text);
 [[nodiscard]] std::string HtmlEscaped(std::string_view text);
 
 }  // namespace heldby::http

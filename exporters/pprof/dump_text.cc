@@ -68,13 +68,7 @@ std::string Unescaped(std::string_view field) {
       raw += field[i];
     }
   }
-  std::string text;
-  for (std::string_view rest = raw; !rest.empty();) {
-    const std::size_t size = Utf8CharacterBytes(rest);
-    text += size == 0 ? kReplacementCharacter : rest.substr(0, size);
-    rest.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return text;
+  return ValidUtf8(raw);
 }
 
 bool IsDump(std::string_view bytes) {

@@ -36,19 +36,17 @@ bool IsValid(const MetricFamily& family) {
 
 void AppendEscaped(std::string_view value, bool quotes, std::string* text) {
   while (!value.empty()) {
-    const std::size_t size = Utf8CharacterBytes(value);
-    if (size == 0) {
-      *text += kReplacementCharacter;  // one bad byte would cost the whole scrape
-    } else if (value[0] == '\\') {
+    // One bad byte would cost the whole scrape.
+    const std::string_view character = TakeUtf8Character(&value);
+    if (character[0] == '\\') {
       *text += "\\\\";
-    } else if (value[0] == '\n') {
+    } else if (character[0] == '\n') {
       *text += "\\n";
-    } else if (value[0] == '"' && quotes) {
+    } else if (character[0] == '"' && quotes) {
       *text += "\\\"";
     } else {
-      text->append(value.substr(0, size));
+      *text += character;
     }
-    value.remove_prefix(std::max<std::size_t>(size, 1));
   }
 }
 
@@ -180,18 +178,6 @@ bool IsComment(std::string_view line, std::string_view name) {
   return std::ranges::find(kTypes, line) != std::end(kTypes);
 }
 
-// Each byte that is no text replaced: labels may come from the program's clients.
-std::string TextOf(std::string_view theirs) {
-  std::string text;
-  text.reserve(theirs.size());
-  while (!theirs.empty()) {
-    const std::size_t size = Utf8CharacterBytes(theirs);
-    text += size == 0 ? kReplacementCharacter : theirs.substr(0, size);
-    theirs.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return text;
-}
-
 }  // namespace
 
 int AppendFamilies(const std::vector<MetricFamily>& families, FamilyNames* written,
@@ -208,7 +194,8 @@ int AppendFamilies(const std::vector<MetricFamily>& families, FamilyNames* writt
 }
 
 int AppendText(std::string_view theirs, FamilyNames* written, std::string* text) {
-  const std::string valid = TextOf(theirs);
+  // Labels may come from the program's clients.
+  const std::string valid = ValidUtf8(theirs);
   std::string_view left = valid;
   int left_out = 0;
   std::string family;

@@ -23,11 +23,9 @@ constexpr std::size_t kMostNameBytes = 120;
 std::string LabelText(std::string_view name) {
   std::string text;
   while (!name.empty()) {
-    const std::size_t size = Utf8CharacterBytes(name);
-    const std::string_view character = size == 0 ? kReplacementCharacter : name.substr(0, size);
+    const std::string_view character = TakeUtf8Character(&name);
     if (text.size() + character.size() > kMostNameBytes) break;
     text += character;
-    name.remove_prefix(std::max<std::size_t>(size, 1));
   }
   return text;
 }

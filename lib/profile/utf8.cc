@@ -1,5 +1,6 @@
 #include "profile/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace heldby {
@@ -28,6 +29,20 @@ std::size_t Utf8CharacterBytes(std::string_view text) {
   constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
   const bool is_surrogate = character >= 0xD800 && character <= 0xDFFF;
   return character < kSmallest[size] || is_surrogate || character > 0x10FFFF ? 0 : size;
+}
+
+std::string_view TakeUtf8Character(std::string_view* text) {
+  const std::size_t size = Utf8CharacterBytes(*text);
+  const std::string_view character = size == 0 ? kReplacementCharacter : text->substr(0, size);
+  text->remove_prefix(std::max<std::size_t>(size, 1));
+  return character;
+}
+
+std::string ValidUtf8(std::string_view text) {
+  std::string valid;
+  valid.reserve(text.size());
+  while (!text.empty()) valid += TakeUtf8Character(&text);
+  return valid;
 }
 
 }  // namespace heldby
