@@ -105,7 +105,7 @@ class ExpectedFile {
 };
 
 TEST(Verdicts, ConnectionsInTroubleAreNamedByRouteWithCountAndBytes) {
-  const ExpectedFile expected("/mirror  the mirror is read at night\n");
+  const ExpectedFile expected("/mirror[eu]  the mirror is read at night\n");
   const auto watch = LeakWatch::Start({.window = seconds(1), .expected_file = expected.path()});
   ASSERT_TRUE(watch) << watch.status().message();
   std::vector<Connection> connections;
@@ -118,7 +118,7 @@ TEST(Verdicts, ConnectionsInTroubleAreNamedByRouteWithCountAndBytes) {
     Open(&connections, ours, Direction::kInbound).SetQueuedBytes(8 << 20);
   }
   for (int i = 0; i < Times(4); ++i) {
-    const ScopedLabels labels({{"route", "/mirror"}});
+    const ScopedLabels labels({{"route", "/mirror[eu]"}});
     const Pair pair = TcpPair();
     ASSERT_EQ(send(pair.theirs, "12345", 5, 0), 5);
     Open(&connections, pair.ours, Direction::kOutbound);
