@@ -7,8 +7,7 @@
 // Units    *_ns nanoseconds, *_bytes bytes.
 // Bounds   those of heldby/leftovers.h.
 // Source   docs/testing.md. Needs GoogleTest, and nothing else here does; compiled into the
-// test
-//          program, and so is about the program's own copy of it.
+//          test program, and so is about the program's own copy of it.
 //
 //   int main(int argc, char** argv) {
 //     testing::InitGoogleTest(&argc, argv);
@@ -93,13 +92,11 @@ class Listener : public ::testing::EmptyTestEventListener {
     for (Glob& name : names) allowed_.push_back(std::move(name));
   }
 
-  void OnTestProgramStart(const ::testing::UnitTest&) override {
-    const UnsampledScope unsampled;
-    for (const std::string& sentence : UnseenLeftovers(options_)) Say(sentence);
-  }
+  void OnTestProgramStart(const ::testing::UnitTest&) override { TellUnseen(); }
 
   void OnTestStart(const ::testing::TestInfo&) override {
     const UnsampledScope unsampled;
+    TellUnseen();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       allowed_.clear();
@@ -134,7 +131,17 @@ class Listener : public ::testing::EmptyTestEventListener {
   }
 
  private:
+  // Again when it has changed: a test may set the sampling distance.
+  void TellUnseen() {
+    const UnsampledScope unsampled;
+    std::vector<std::string> unseen = UnseenLeftovers(options_);
+    if (unseen == unseen_) return;
+    unseen_ = std::move(unseen);
+    for (const std::string& sentence : unseen_) Say(sentence);
+  }
+
   LeftoverOptions options_;
+  std::vector<std::string> unseen_;  // as it was told last
   std::optional<Checkpoint> before_;
   std::mutex mutex_;
   std::vector<Glob> allowed_;  // of the test that runs

@@ -99,6 +99,9 @@ TEST_P(LeavesByParameter, SomeTasks) {
 }
 INSTANTIATE_TEST_SUITE_P(Numbers, LeavesByParameter, testing::Values(0, 3));
 
+TEST(LeavesADistance, Coarse) { EXPECT_TRUE(heldby::SetHeapSampleBytes(524288).ok()); }
+TEST(LeavesADistance, ToTheNext) {}
+
 struct Detached {
   struct promise_type : heldby::TracedPromise {
     Detached get_return_object() {

@@ -163,6 +163,8 @@ TEST(Listener, WhatIsNotSeenIsSaid) {
                                      : "labelled bytes are not seen: "))
       << coarse.out;
   EXPECT_EQ(RunTests("Clean.WhatEndsInTime").Says("labelled bytes"), !kSeesBytes);
+  const Report changed = RunTests("LeavesADistance.*");
+  EXPECT_EQ(changed.Count("one in 524288"), kSeesBytes ? 1 : 0) << changed.out;
   const Report wrong = RunTests("Clean.WhatEndsInTime", "--sample-bytes=-1");
   EXPECT_TRUE(wrong.Says("heap sampling distance is -1")) << wrong.out;
 }
