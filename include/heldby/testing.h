@@ -18,6 +18,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -122,8 +123,9 @@ class Listener : public ::testing::EmptyTestEventListener {
       if (left.status().code() != StatusCode::kFailedPrecondition) Say(left.status().message());
       return;
     }
-    if (left->items.empty()) return;
-    if (has_failed) {
+    if (left->items.empty()) {
+      TellDrops(*left);
+    } else if (has_failed) {
       Say("the test, which failed, has " + left->Text());
     } else {
       ADD_FAILURE_AT(test.file(), test.line()) << "The test has " << left->Text();
@@ -138,6 +140,14 @@ class Listener : public ::testing::EmptyTestEventListener {
     if (unseen == unseen_) return;
     unseen_ = std::move(unseen);
     for (const std::string& sentence : unseen_) Say(sentence);
+  }
+
+  // What is unseen all the time is told when a test begins.
+  void TellDrops(const Leftovers& left) {
+    const std::vector<std::string> always = UnseenLeftovers(options_);
+    for (const std::string& sentence : left.unseen) {
+      if (std::find(always.begin(), always.end(), sentence) == always.end()) Say(sentence);
+    }
   }
 
   LeftoverOptions options_;
