@@ -47,7 +47,7 @@ struct LeftoverOptions {
   bool tasks = true;
   /// Those that have a label of the program's (heldby/labels.h), or were allocated for a task
   /// or a connection that is new since the checkpoint. What is allocated for one that was there
-  /// before is that one's.
+  /// before is that one's; what glibc allocates for a thread's variables is glibc's.
   bool labelled_bytes = true;
   /// By Leftover::name: "flusher", "outbound 10.0.0.7:*".
   std::vector<Glob> ignore_names{};
@@ -56,7 +56,8 @@ struct LeftoverOptions {
   /// By a label: "tenant=*".
   std::vector<Glob> ignore_labels{};
   /// Of the program around what is looked at: from the outermost such function inwards they end
-  /// every stack.
+  /// every stack. What one of them allocates when it is called from within is its own, and no
+  /// leftover.
   std::vector<Glob> root_functions{};
   /// As long as anything is there it looks again, after 1 ms, 2 ms, 4 ms ... up to this.
   std::int64_t wait_ns = 0;

@@ -18,6 +18,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -92,13 +93,11 @@ class Listener : public ::testing::EmptyTestEventListener {
     for (Glob& name : names) allowed_.push_back(std::move(name));
   }
 
-  void OnTestProgramStart(const ::testing::UnitTest&) override {
-    const UnsampledScope unsampled;
-    for (const std::string& sentence : UnseenLeftovers(options_)) Say(sentence);
-  }
+  void OnTestProgramStart(const ::testing::UnitTest&) override { TellUnseen(); }
 
   void OnTestStart(const ::testing::TestInfo&) override {
     const UnsampledScope unsampled;
+    TellUnseen();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       allowed_.clear();
@@ -124,8 +123,9 @@ class Listener : public ::testing::EmptyTestEventListener {
       if (left.status().code() != StatusCode::kFailedPrecondition) Say(left.status().message());
       return;
     }
-    if (left->items.empty()) return;
-    if (has_failed) {
+    if (left->items.empty()) {
+      TellDrops(*left);
+    } else if (has_failed) {
       Say("the test, which failed, has " + left->Text());
     } else {
       ADD_FAILURE_AT(test.file(), test.line()) << "The test has " << left->Text();
@@ -133,7 +133,25 @@ class Listener : public ::testing::EmptyTestEventListener {
   }
 
  private:
+  // Again when it has changed: a test may set the sampling distance.
+  void TellUnseen() {
+    const UnsampledScope unsampled;
+    std::vector<std::string> unseen = UnseenLeftovers(options_);
+    if (unseen == unseen_) return;
+    unseen_ = std::move(unseen);
+    for (const std::string& sentence : unseen_) Say(sentence);
+  }
+
+  // What is unseen all the time is told when a test begins.
+  void TellDrops(const Leftovers& left) {
+    const std::vector<std::string> always = UnseenLeftovers(options_);
+    for (const std::string& sentence : left.unseen) {
+      if (std::find(always.begin(), always.end(), sentence) == always.end()) Say(sentence);
+    }
+  }
+
   LeftoverOptions options_;
+  std::vector<std::string> unseen_;  // as it was told last
   std::optional<Checkpoint> before_;
   std::mutex mutex_;
   std::vector<Glob> allowed_;  // of the test that runs

@@ -1,7 +1,5 @@
 #include "heldby/leaks.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <exception>
 #include <string_view>
@@ -14,6 +12,7 @@
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
 #include "profile/builder.h"
+#include "profile/glob.h"
 #include "profile/simplify.h"
 #include "profile/trim.h"
 #include "runtime/core_access.h"
@@ -126,7 +125,7 @@ std::string Where(const LeakStack& stack) {
 bool Matches(const runtime::ExpectedLeak& expected, const LeakVerdict& verdict,
              const std::vector<std::string>& names) {
   const auto matches = [&expected](std::string_view text) {
-    return fnmatch(expected.pattern.c_str(), std::string(text).c_str(), 0) == 0;
+    return MatchesGlob(expected.pattern, text);
   };
   for (const LeakStack& stack : verdict.stacks) {
     for (const std::string& frame : stack.frames) {

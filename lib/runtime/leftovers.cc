@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -25,20 +26,33 @@
 
 namespace heldby {
 
-struct Checkpoint::State {
-  explicit State(const core::CoreApi& of) : core(of), counters(of.read_counters()) {
-    core.registry->keep_task_stacks(true);
-    baseline = collect::TakeBaseline(*core.registry);
+namespace {
+
+// Ends in a child that was forked meanwhile, too: it has its own copy of what is counted there.
+class KeepsTaskStacks {
+ public:
+  explicit KeepsTaskStacks(const core::RegistryApi& registry) : registry_(registry) {
+    registry_.keep_task_stacks(true);
   }
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  // In a child that was forked meanwhile, too: it has its own copy of what is counted there.
-  ~State() { core.registry->keep_task_stacks(false); }
+  KeepsTaskStacks(const KeepsTaskStacks&) = delete;
+  KeepsTaskStacks& operator=(const KeepsTaskStacks&) = delete;
+  ~KeepsTaskStacks() { registry_.keep_task_stacks(false); }
+
+ private:
+  const core::RegistryApi& registry_;
+};
+
+}  // namespace
+
+struct Checkpoint::State {
+  explicit State(const core::CoreApi& of) : core(of) {}
 
   const core::CoreApi& core;
   const pid_t process = getpid();
-  const core::Counters counters;
-  collect::Baseline baseline;
+  const core::Counters counters = core.read_counters();
+  // Before the baseline: it may find no memory.
+  const KeepsTaskStacks keeps_task_stacks{*core.registry};
+  const collect::Baseline baseline = collect::TakeBaseline(*core.registry);
 };
 
 namespace {
@@ -68,15 +82,25 @@ std::vector<StackFrame> FramesOf(const Profile& profile, const Sample& sample) {
   return frames;
 }
 
-// From the root inwards up to the first such function, and those that it directly calls.
-void CutRoot(std::vector<StackFrame>* frames, const std::vector<Glob>& root_functions) {
+// From the root inwards up to the first such function, and those that it directly calls. False:
+// there is none, or nothing within.
+bool CutRoot(std::vector<StackFrame>* frames, const std::vector<Glob>& root_functions) {
   const auto is_root = [&](const StackFrame& frame) {
     return MatchesFunction(root_functions, frame);
   };
   const auto outermost = std::find_if(frames->rbegin(), frames->rend(), is_root);
-  if (outermost == frames->rend()) return;
+  if (outermost == frames->rend()) return false;
   const auto kept = std::find_if_not(outermost, frames->rend(), is_root);
-  if (kept != frames->rend()) frames->erase(kept.base(), frames->end());
+  if (kept == frames->rend()) return false;
+  frames->erase(kept.base(), frames->end());
+  return true;
+}
+
+// glibc keeps the stacks of threads that have ended, and what it allocated for them.
+bool IsOfThreadsStorage(const std::vector<StackFrame>& stack) {
+  return std::ranges::any_of(stack, [](const StackFrame& frame) {
+    return frame.function == "_dl_allocate_tls" || frame.function == "__tls_get_addr";
+  });
 }
 
 bool IsIgnored(const Leftover& item, const LeftoverOptions& options) {
@@ -92,21 +116,37 @@ bool IsIgnored(const Leftover& item, const LeftoverOptions& options) {
          std::ranges::any_of(item.waits_in, is_ignored_frame);
 }
 
-bool AreAlike(const Leftover& a, const Leftover& b) {
-  return std::tie(a.kind, a.name, a.state, a.labels, a.stack, a.waits_in) ==
-         std::tie(b.kind, b.name, b.state, b.labels, b.stack, b.waits_in);
-}
+// All but how much it is.
+struct Looks {
+  const Leftover* of;
 
-std::vector<Leftover> Merged(std::vector<Leftover> items) {
+  bool operator==(const Looks& other) const {
+    const Leftover& a = *of;
+    const Leftover& b = *other.of;
+    return std::tie(a.kind, a.name, a.state, a.labels, a.stack, a.waits_in) ==
+           std::tie(b.kind, b.name, b.state, b.labels, b.stack, b.waits_in);
+  }
+  template <typename H>
+  friend H AbslHashValue(H h, const Looks& looks) {
+    const Leftover& item = *looks.of;
+    h = H::combine(std::move(h), item.kind, item.name, item.state, item.labels);
+    for (const StackFrame& frame : item.stack) {
+      h = H::combine(std::move(h), frame.function, frame.line);
+    }
+    return h;
+  }
+};
+
+std::vector<Leftover> Merged(const std::vector<Leftover>& items) {
   std::vector<Leftover> merged;
-  for (Leftover& item : items) {
-    const auto same = std::ranges::find_if(
-        merged, [&item](const Leftover& other) { return AreAlike(item, other); });
-    if (same == merged.end()) {
-      merged.push_back(std::move(item));
+  absl::flat_hash_map<Looks, std::size_t> place_of;
+  for (const Leftover& item : items) {
+    const auto [place, is_new] = place_of.try_emplace({&item}, merged.size());
+    if (is_new) {
+      merged.push_back(item);
     } else {
-      same->count += item.count;
-      same->bytes += item.bytes;
+      merged[place->second].count += item.count;
+      merged[place->second].bytes += item.bytes;
     }
   }
   std::ranges::stable_sort(merged, [](const Leftover& a, const Leftover& b) {
@@ -131,7 +171,13 @@ std::vector<Leftover> Described(const core::CoreApi& core, const collect::Newcom
     Leftover& leftover = item.leftover;
     if (stacks == Stacks::kName) {
       leftover.stack = FramesOf(found.stacks, found.stacks.samples[item.stack]);
-      CutRoot(&leftover.stack, options.root_functions);
+      const bool is_within = CutRoot(&leftover.stack, options.root_functions);
+      const bool is_roots_own =
+          is_within && MatchesFunction(options.root_functions, leftover.stack.front());
+      if (leftover.kind == LeftoverKind::kBytes &&
+          (is_roots_own || IsOfThreadsStorage(leftover.stack))) {
+        continue;
+      }
     }
     if (stacks == Stacks::kName && item.waits_in != SIZE_MAX) {
       leftover.waits_in = FramesOf(found.stacks, found.stacks.samples[item.waits_in]);
@@ -165,10 +211,10 @@ void Pause(std::uint64_t ns) {
 // leftover either.
 std::vector<Leftover> Look(const Checkpoint::State& before, const LeftoverOptions& options) {
   constexpr std::uint64_t kMostPauseNs = 100'000'000;
+  // From then on it pays to know whose bytes those are, for they may be nobody's.
+  constexpr std::uint64_t kNamedAfterNs = 100'000'000;
   const std::uint64_t start_ns = core::NowNs();
   const auto wait_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(options.wait_ns, 0));
-  const Stacks for_ignoring =
-      options.ignore_functions.empty() ? Stacks::kLeaveOut : Stacks::kName;
   const auto find = [&] {
     return collect::FindNewcomers(before.core, before.baseline, options);
   };
@@ -177,8 +223,11 @@ std::vector<Leftover> Look(const Checkpoint::State& before, const LeftoverOption
   };
   collect::Newcomers found = find();
   for (std::uint64_t pause_ns = 1'000'000;; pause_ns = std::min(2 * pause_ns, kMostPauseNs)) {
-    if (found.empty() || describe(found, for_ignoring).empty()) return {};
     const std::uint64_t waited_ns = core::NowNs() - start_ns;
+    const bool needs_names = !options.ignore_functions.empty() ||
+                             (!found.bytes.empty() && waited_ns >= kNamedAfterNs);
+    const Stacks stacks = needs_names ? Stacks::kName : Stacks::kLeaveOut;
+    if (found.empty() || describe(found, stacks).empty()) return {};
     if (waited_ns >= wait_ns) break;
     Pause(std::min(pause_ns, wait_ns - waited_ns));
     found = find();

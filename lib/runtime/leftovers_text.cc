@@ -50,6 +50,20 @@ std::string Title(const Leftover& item) {
   return text;
 }
 
+// As C++ has it between quotes.
+std::string Literal(std::string_view text) {
+  std::string literal = "\"";
+  for (const char c : text) {
+    if (c == '\n') {
+      literal += "\\n";
+      continue;
+    }
+    if (c == '"' || c == '\\') literal += '\\';
+    literal += c;
+  }
+  return literal + "\"";
+}
+
 void AppendStack(const std::vector<StackFrame>& stack, std::string* text) {
   for (std::size_t i = 0; i < std::min(stack.size(), kMostFrames); ++i) {
     const StackFrame& frame = stack[i];
@@ -74,8 +88,8 @@ void AppendItem(const Leftover& item, std::string* text) {
   }
   std::string ways;
   const auto add = [&ways](std::string_view list, std::string_view glob) {
-    absl::StrAppend(&ways, ways.empty() ? "" : " or ", ".", std::string(list), " = {\"",
-                    std::string(glob), "\"}");
+    absl::StrAppend(&ways, ways.empty() ? "" : " or ", ".", std::string(list), " = {",
+                    Literal(glob), "}");
   };
   if (!item.name.empty()) add("ignore_names", item.name);
   // Ours, inlined into what called them, say nothing.

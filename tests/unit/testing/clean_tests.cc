@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <future>
+#include <latch>
 
 #include "heldby/testing.h"
 #include "heldby/thread.h"
@@ -28,6 +29,24 @@ TEST(Clean, AThreadThatStillFinishes) {
     const heldby::Connection connection(-1, heldby::Direction::kInbound);
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }).detach();
+}
+
+// More at once than glibc has kept stacks of; for each new one it allocates something.
+TEST(Clean, WhatLibcKeepsOfThreads) {
+  const heldby::Task task("download");
+  const heldby::ScopedLabels labels({{"route", "/download"}});
+  std::latch all_are_there(8);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&all_are_there] { all_are_there.arrive_and_wait(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(Clean, WhatGoogleTestKeeps) {
+  const heldby::ScopedLabels labels({{"route", "/download"}});
+  SCOPED_TRACE("of the label");
+  RecordProperty("route", "/download");
 }
 
 [[gnu::noinline]] void KeepOnPurpose() { service::FillRouteCache(5'000); }

@@ -99,6 +99,14 @@ TEST_P(LeavesByParameter, SomeTasks) {
 }
 INSTANTIATE_TEST_SUITE_P(Numbers, LeavesByParameter, testing::Values(0, 3));
 
+TEST(LeavesNothing, OfMoreConnectionsThanThereAreRecords) {
+  std::deque<heldby::Connection> connections;
+  for (int i = 0; i < 140'000; ++i) connections.emplace_back(-1, heldby::Direction::kInbound);
+}
+
+TEST(LeavesADistance, Coarse) { EXPECT_TRUE(heldby::SetHeapSampleBytes(524288).ok()); }
+TEST(LeavesADistance, ToTheNext) {}
+
 struct Detached {
   struct promise_type : heldby::TracedPromise {
     Detached get_return_object() {

@@ -124,14 +124,50 @@ TEST(Leftovers, ThreadsThatComeAndGoMeanwhileAreNoTrouble) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(Leftovers, OfBytesBornInTheTickOfTheCheckpointAreTheNewOnesAlone) {
-  if (!DescribeHeapHooks().active) GTEST_SKIP() << "the hooks stand down under a sanitizer";
-  ASSERT_TRUE(SetHeapSampleBytes(1).ok());
-  // A thread takes a new distance over after at most 1 MiB.
-  for (int i = 0; i < 4; ++i) {
-    const auto block = std::make_unique<char[]>(1 << 20);
-    asm volatile("" : : "r"(block.get()) : "memory");
+TEST(Leftovers, ATextsAdviceCanBeCopiedIntoAProgram) {
+  const Checkpoint before;
+  const AsyncTask task("say \"hi\" \\\n");
+  EXPECT_NE(Since(before).Text().find(R"(.ignore_names = {"say \"hi\" \\\n"})"),
+            std::string::npos)
+      << Since(before).Text();
+}
+
+class EveryBlockIsSeen : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!DescribeHeapHooks().active) GTEST_SKIP() << "the hooks stand down under a sanitizer";
+    ASSERT_TRUE(SetHeapSampleBytes(1).ok());
+    // A thread takes a new distance over after at most 1 MiB.
+    for (int i = 0; i < 4; ++i) {
+      const auto block = std::make_unique<char[]>(1 << 20);
+      asm volatile("" : : "r"(block.get()) : "memory");
+    }
   }
+  void TearDown() override { EXPECT_TRUE(SetHeapSampleBytes(524288).ok()); }
+};
+
+// A stack may have lost the test's own frame: the root functions are then all that is known.
+TEST_F(EveryBlockIsSeen, BytesInNothingButRootFunctionsAreLeftovers) {
+  const LeftoverOptions options{.root_functions = {"*"}};
+  const ScopedLabels labels({{"route", "/download"}});
+  const Checkpoint before;
+  const auto block = std::make_unique<char[]>(5000);
+  EXPECT_EQ(Since(before, options).items.size(), 1u);
+}
+
+// Each with each, these would be compared for half a minute.
+TEST_F(EveryBlockIsSeen, ManyThatDifferAreEachTold) {
+  std::vector<std::unique_ptr<char[]>> blocks;
+  blocks.reserve(40'000);
+  const Checkpoint before;
+  for (int i = 0; i < 40'000; ++i) {
+    const ScopedLabels labels({{"session", std::to_string(i)}});
+    blocks.push_back(std::make_unique<char[]>(100));
+  }
+  EXPECT_EQ(Since(before).items.size(), 40'000u);
+}
+
+TEST_F(EveryBlockIsSeen, OfBytesBornInTheTickOfTheCheckpointAreTheNewOnesAlone) {
   const ScopedLabels labels({{"route", "/download"}});
   // Dozens of rounds a tick: what is from before is alike in all but the order.
   std::vector<std::unique_ptr<char[]>> kept;
@@ -149,7 +185,6 @@ TEST(Leftovers, OfBytesBornInTheTickOfTheCheckpointAreTheNewOnesAlone) {
     EXPECT_EQ(left.items[0].count, 1);
     EXPECT_EQ(left.items[0].bytes, 5000);
   }
-  EXPECT_TRUE(SetHeapSampleBytes(524288).ok());
 }
 
 }  // namespace

@@ -163,6 +163,11 @@ TEST(Listener, WhatIsNotSeenIsSaid) {
                                      : "labelled bytes are not seen: "))
       << coarse.out;
   EXPECT_EQ(RunTests("Clean.WhatEndsInTime").Says("labelled bytes"), !kSeesBytes);
+  const Report changed = RunTests("LeavesADistance.*");
+  EXPECT_EQ(changed.Count("one in 524288"), kSeesBytes ? 1 : 0) << changed.out;
+  const Report full = RunTests("LeavesNothing.*");
+  EXPECT_EQ(full.status, 0) << full.out;
+  EXPECT_TRUE(full.Says("connections were not recorded: table full")) << full.out;
   const Report wrong = RunTests("Clean.WhatEndsInTime", "--sample-bytes=-1");
   EXPECT_TRUE(wrong.Says("heap sampling distance is -1")) << wrong.out;
 }
