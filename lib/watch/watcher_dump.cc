@@ -74,7 +74,6 @@ void Watcher::WriteDump(std::int64_t now_ns) {
     refusal = memory.folder.Examine(options_.least_free_bytes + kMostDumpBytes, &free_bytes);
   }
   if (refusal == Refusal::kNone) {
-    memory.folder.Sweep({memory.buffer, sizeof(memory.buffer)});
     if (now_ns - memory.modules_ns >= 10 * kSecond) RefreshModules(now_ns);
     memory.holdings.Find(core_);
     memory.holdings.FindHeld(core_);
@@ -92,6 +91,8 @@ void Watcher::WriteDump(std::int64_t now_ns) {
     ++counts().refused[static_cast<int>(refusal)];
   }
   Say(free_bytes, refusal, error, name);
+  // Not before: a folder of a hundred thousand files takes its time.
+  if (refusal == Refusal::kNone) memory.folder.Sweep({memory.buffer, sizeof(memory.buffer)});
 }
 
 // What has gone to the disk by now need not stay in memory, where it counts.

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -62,6 +63,36 @@ TEST_F(DumpFolderTest, TheOldestDumpsGoAndWhatIsNotOursStays) {
                                  .text;
     Make(name);
     if (i >= 10) expected.insert(name);
+  }
+  Sweep();
+  EXPECT_EQ(Names(), expected);
+}
+
+TEST_F(DumpFolderTest, DumpsThatWereCutCountAsDumps) {
+  std::set<std::string> expected;
+  for (std::size_t i = 0; i < kMostDumps + 10; ++i) {
+    const std::string name = MakeName(7, 1'000'000'000 + static_cast<std::int64_t>(i),
+                                      i % 2 == 0 ? ".80.heap" : ".80.heap.partial")
+                                 .text;
+    Make(name);
+    if (i >= 10) expected.insert(name);
+  }
+  Sweep();
+  EXPECT_EQ(Names(), expected);
+}
+
+TEST_F(DumpFolderTest, DumpsOfAnotherUserStayAndDoNotStandInTheWay) {
+  if (geteuid() != 0) GTEST_SKIP() << "files of others can be made by root alone";
+  std::set<std::string> expected;
+  for (std::size_t i = 0; i < 2 * kMostDumps + 10; ++i) {
+    const std::string name =
+        MakeName(7, 1'000'000'000 + static_cast<std::int64_t>(i), ".80.heap").text;
+    Make(name);
+    const bool is_of_another = i < kMostDumps;
+    if (is_of_another) {
+      ASSERT_EQ(chown((path_ / name).c_str(), 65534, 65534), 0);
+    }
+    if (is_of_another || i >= kMostDumps + 10) expected.insert(name);
   }
   Sweep();
   EXPECT_EQ(Names(), expected);
