@@ -165,6 +165,15 @@ def test_a_killed_process_leaves_its_box_and_one_that_ends_takes_it_away(lab):
                 check(os.listdir(folder) == [], f"left behind: {os.listdir(folder)}")
 
 
+def test_a_watch_that_starts_while_the_process_exits_leaves_no_box(lab):
+    program = lab.compile("grows.cc", "watches_at_exit", "-DWATCHES_ITSELF", "-DWATCHES_AGAIN_AT_EXIT",
+                          *lab.linked_flags())
+    with folder_on_disk(lab) as folder:
+        done = lab.run([program, 1000, 1, folder])
+        check((done.status, done.err) == (0, "") and "started at exit" in done.out, f"{done.status} {done.out}{done.err}")
+        check(os.listdir(folder) == [], f"left behind: {os.listdir(folder)}")
+
+
 def test_a_folder_that_cannot_be_used_is_one_clear_line(lab):
     with folder_on_disk(lab) as folder:
         plain = os.path.join(folder, "file")

@@ -57,7 +57,14 @@ void WaitWithNothingLeft() {
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
 #ifdef WATCHES_ITSELF
-  heldby::MemoryWatchOptions options{.directory = argv[3]};
+  static heldby::MemoryWatchOptions options{.directory = argv[3]};
+#ifdef WATCHES_AGAIN_AT_EXIT
+  // What was registered first runs last: the watch has been stopped by then.
+  std::atexit([] {
+    static const auto* const again = new auto(heldby::MemoryWatch::Start(options));
+    std::puts(again->ok() ? "started at exit" : again->status().message().c_str());
+  });
+#endif
   if (argc > 4) options.least_free_bytes = std::atoll(argv[4]);
   if (argc > 5) options.cooldown_seconds = std::atoll(argv[5]);
   const auto watch = heldby::MemoryWatch::Start(options);
