@@ -46,6 +46,7 @@ void Open(const std::string& path, OwnedFile* file) {
 
 void Limits::Open() {
   page_bytes_ = sysconf(_SC_PAGESIZE);
+  for (Reading& reading : readings_) reading.is_of_others = true;
   const collect::CgroupDirs found = collect::FindCgroupDirs("/proc/thread-self");
   is_v2_ = found.is_v2;
   for (const std::string& dir : found.dirs) {
@@ -138,6 +139,11 @@ std::span<const Reading> Limits::Read(std::int64_t now_ns, std::span<char> buffe
   }
   ReadAddressSpace(buffer, &readings_[groups_count_]);
   ReadHost(now_ns, buffer, &readings_[groups_count_ + 1]);
+  for (Reading& reading : readings_) {
+    // What has counted once counts until it is clearly less.
+    const std::int64_t least = reading.limit_bytes / (reading.is_of_others ? 20 : 40);
+    reading.is_of_others = reading.kind != LimitKind::kAddressSpace && resident_bytes_ < least;
+  }
   return {readings_, groups_count_ + 2};
 }
 

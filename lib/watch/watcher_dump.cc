@@ -67,8 +67,7 @@ void Watcher::WriteDump(std::int64_t now_ns) {
   Refusal refusal = Refusal::kNone;
   std::int64_t free_bytes = 0;
   int error = 0;
-  if (occasion.tightest.kind != LimitKind::kAddressSpace &&
-      occasion.resident_bytes < occasion.tightest.limit_bytes / 20) {
+  if (occasion.tightest.is_of_others) {
     refusal = Refusal::kSmallProcess;
   } else {
     refusal = memory.folder.Examine(options_.least_free_bytes + kMostDumpBytes, &free_bytes);
@@ -89,6 +88,7 @@ void Watcher::WriteDump(std::int64_t now_ns) {
     ++counts().dumps[static_cast<int>(occasion.level)];
   } else {
     ++counts().refused[static_cast<int>(refusal)];
+    if (refusal != Refusal::kSmallProcess) memory.levels.NotWritten();
   }
   Say(free_bytes, refusal, error, name);
   // Not before: a folder of a hundred thousand files takes its time.
