@@ -168,6 +168,8 @@ void* Watcher::Run(void* self) {
 
 void Watcher::Loop() {
   const std::int64_t earlier_ns = counts().cpu_ns.load();
+  // Memory may be short from the start.
+  if (memory_->occasion.outlook.fire != Level::kNone) WriteDump(Now());
   while (true) {
     const std::int64_t now_ns = Now();
     const std::int64_t wait_ns = std::clamp<std::int64_t>(

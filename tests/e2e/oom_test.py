@@ -123,6 +123,16 @@ def test_with_no_byte_of_address_space_left_a_dump_is_written(lab):
         check(len(files(folder, ".heap")) == 1, f"levels passed on the way are not written: {os.listdir(folder)}")
 
 
+def test_memory_that_is_short_before_the_watch_begins_is_a_dump(lab):
+    argv = ["sh", "-c", 'ulimit -v 560000; exec "$@"', "sh", grows_and_watches(lab), 100000, 400]
+    with folder_on_disk(lab) as folder:
+        process = lab.start([*argv, folder, 0, 300, "late"], stdin=subprocess.PIPE)
+        process.wait_for("watched\n")
+        wait_until(lambda: files(folder, ".heap"), "a dump", 60)
+        process.popen.stdin.close()
+        check(process.wait().status == 0, process.err())
+
+
 def test_the_watch_and_its_dumps_allocate_nothing(lab):
     notes = lab.compile("notes_allocations.cc", "libnotes.so", "-shared", "-fPIC")
 
