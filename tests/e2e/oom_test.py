@@ -250,6 +250,33 @@ def test_a_forked_child_has_a_watch_and_a_box_of_its_own(lab):
         check(len(files(folder, ".box")) == 1, "the child's alone is left")
 
 
+def test_a_box_of_a_process_with_a_thousand_modules_has_its_sites(lab):
+    """The child's watch begins when all of them are there."""
+    library = lab.path("library-" + 60 * "x" + ".so")
+    with open(library, "wb") as file:
+        file.write(bytes(4096))
+    program = """
+import mmap, os, sys, time
+held = bytearray(200 << 20)
+file = open(sys.argv[1], "rb")
+code = [mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC) for _ in range(900)]
+if os.fork() == 0: time.sleep(100)
+os.wait()
+"""
+    with folder_on_disk(lab) as folder:
+        parent = lab.start([sys.executable, "-c", program, library], lab.preloaded(HELDBY_DUMP_DIR=folder))
+        def box_of_child():
+            return [box for box in files(folder, ".box") if int(os.path.basename(box).split(".")[1]) != parent.pid]
+        (box,) = wait_until(box_of_child, "the child's box")
+        wait_until(lambda: "live heap" in summary_of(lab, box), "a text in it")
+        out = lab.path("box.pb.gz")
+        lab.run_ok([lab.heldby, "convert", box, out])
+        check("left out" not in lab.pprof("-comments", out), "the box is too small")
+        check(lab.top(out).total > 190 * MEGA, lab.top(out).text)
+        os.kill(int(os.path.basename(box).split(".")[1]), signal.SIGKILL)
+        parent.wait()
+
+
 def switches_of_the_watch(process):
     """How often its thread has gone to sleep."""
     for task in os.listdir(f"/proc/{process.pid}/task"):
