@@ -174,6 +174,22 @@ TEST(DumpText, ADamagedByteCostsItsLineAtMost) {
   }
 }
 
+// With what is multiplied by another the answer would be gigabytes, or would take hours.
+TEST(DumpText, AHostileDumpCostsNoMoreThanItsSize) {
+  std::string text = ByHand();
+  text.resize(text.size() - 2);
+  for (int i = 0; i < 3000; ++i) {
+    text += "s 77 16 1000000 1000000 whole -\nh 77 0 0 1 1 sure\n";
+  }
+  text += "s 78 16 1 1 whole ";
+  for (int i = 0; i < 500'000; ++i) text += "k" + std::to_string(i) + "=v,";
+  text += "\ne\n";
+  const Result<Profile> profile = ParseDump(text);
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  EXPECT_LT(profile->samples.size(), 10'000u);
+  EXPECT_TRUE(HasComment(*profile, "1 lines of the dump are damaged"));
+}
+
 TEST(DumpText, TheSummaryComesFirstAndOutOfTheRecordsWay) {
   SetVerdictText("GROWING: download\n  p 1\n");
   const std::string text = DumpOf(/*all_sites=*/true);
