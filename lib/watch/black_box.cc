@@ -80,7 +80,9 @@ bool BlackBox::Publish(std::size_t bytes) {
     return false;
   }
   sequence_ = sequence;
-  return true;
+  if (!file_.IsDeleted()) return true;
+  errno = ENOENT;  // somebody tidied the folder: nobody will find it
+  return false;
 }
 
 void BlackBox::Remove(const DumpFolder& folder) {

@@ -23,9 +23,12 @@ constexpr std::int64_t kLeastDumpBytes = 256 << 10;
 bool Watcher::WriteDumpFile(const char* partial, const char* name) {
   Memory& memory = *memory_;
   const int folder = memory.folder.fd();
-  const int fd =
-      openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd < 0) return false;
+  OwnedFile file;
+  if (!file.Set(openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                       0600))) {
+    return false;
+  }
+  const int fd = file.fd();
   // Pages of files count, too: a small group has little room for them.
   std::int64_t most = kMostDumpBytes;
   if (memory.occasion.tightest.kind == LimitKind::kCgroup) {
@@ -47,7 +50,7 @@ bool Watcher::WriteDumpFile(const char* partial, const char* name) {
   } else {
     unlinkat(folder, partial, 0);
   }
-  close(fd);
+  file.Close();
   errno = error;
   return done;
 }

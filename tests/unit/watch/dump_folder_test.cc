@@ -126,6 +126,15 @@ TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
   other.Close();
 }
 
+TEST_F(DumpFolderTest, ABoxThatSomebodyTookAwayIsAFailure) {
+  BlackBox box;
+  ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
+  EXPECT_TRUE(box.Publish(0));
+  std::filesystem::remove(path_ / box.name());
+  EXPECT_FALSE(box.Publish(0));
+  EXPECT_EQ(errno, ENOENT);
+}
+
 TEST_F(DumpFolderTest, AnotherFileInThePlaceOfABoxStays) {
   BlackBox box;
   ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
