@@ -204,7 +204,8 @@ Outlook Levels::Look(std::int64_t now_ns, std::span<const Reading> all) {
   last_limit_ = outlook.tightest;
   last_level_ = outlook.fire;
   const std::int64_t first_ns = outlook.time_to_limit_ns;
-  outlook.next_look_ns = NextLook(least_room_bytes, first_ns != kNever, first_ns);
+  // A few pages more or less are what every machine does all the time.
+  outlook.next_look_ns = NextLook(least_room_bytes, first_ns < 60 * kSecond, first_ns);
   return outlook;
 }
 

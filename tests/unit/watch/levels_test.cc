@@ -226,5 +226,17 @@ TEST(Levels, IdleMemoryIsLookedAtSeldomAndGrowingMemoryOften) {
             50 * kMillisecond);
 }
 
+TEST(Levels, AFewPagesMoreNearTheLimitAreNoGrowth) {
+  Levels levels(300 * kSecond);
+  Reading reading = Of(LimitKind::kCgroup, kLimit * 96 / 100);
+  (void)levels.Look(kSecond, {&reading, 1});
+  reading.used_bytes += 8192;
+  EXPECT_EQ(levels.Look(kSecond + 100 * kMillisecond, {&reading, 1}).next_look_ns,
+            50 * kMillisecond);
+  reading.used_bytes += kMega;
+  EXPECT_EQ(levels.Look(kSecond + 200 * kMillisecond, {&reading, 1}).next_look_ns,
+            10 * kMillisecond);
+}
+
 }  // namespace
 }  // namespace heldby::watch
