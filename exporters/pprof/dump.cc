@@ -83,6 +83,7 @@ class DumpParser {
   Budget budget_;
   bool is_out_of_budget_ = false;
   bool has_end_ = false;
+  bool has_held_ = false;
   std::int64_t damaged_lines_ = 0;
   std::vector<Mapping> mappings_;
   std::vector<Site> sites_;
@@ -227,6 +228,7 @@ bool DumpParser::ParseTask(Cursor cursor) {
 }
 
 bool DumpParser::ParseSite(Cursor cursor) {
+  constexpr std::size_t kMostLabels = 1000;  // far more than a place can have
   Site site;
   std::int64_t class_bytes = 0;
   if (!cursor.TakeInt(&site.id) || !cursor.TakeInt(&class_bytes) ||
@@ -243,7 +245,7 @@ bool DumpParser::ParseSite(Cursor cursor) {
     labels.remove_prefix(std::min(labels.size(), label.size() + 1));
     const std::size_t sign = label.find('=');
     std::string key = Unescaped(label.substr(0, sign));
-    if (sign == label.npos || key.empty()) return false;
+    if (sign == label.npos || key.empty() || site.labels.size() == kMostLabels) return false;
     AddLabel(
         {.key = ProfileLabelName(std::move(key)), .text = Unescaped(label.substr(sign + 1))},
         &site.labels);
@@ -270,6 +272,7 @@ bool DumpParser::ParseHeld(Cursor cursor) {
   }
   held.is_guessed = cursor.TakeWord() == "guessed";
   held_[site].push_back(held);
+  has_held_ = true;
   return true;
 }
 
@@ -335,8 +338,10 @@ void DumpParser::AddValues(Site site, const std::vector<LocationId>& stack) {
       if (part.is_guessed) AddText("attribution", "implicit", &labels);
       builder_.AddSample(stack, {objects, bytes}, std::move(labels));
     }
+    held_.erase(
+        parts);  // a site comes once; if a damaged dump says otherwise, not so its parts
   }
-  if (!held_.empty()) {
+  if (has_held_) {
     if (site.bytes == 0 && site.objects == 0) return;
     AddText("holder", "unattributed", &site.labels);
   }

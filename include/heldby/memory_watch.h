@@ -37,6 +37,8 @@ class MemoryWatch {
   /// kUnavailable         no file can be written there, or it would be memory itself (tmpfs)
   ///
   /// kFailedPrecondition  this process is watched already
+  ///
+  /// Once exit() runs its handlers: a watch that is stopped already.
   [[nodiscard]] static Result<MemoryWatch> Start(const MemoryWatchOptions& options);
 
   MemoryWatch(MemoryWatch&&) noexcept;

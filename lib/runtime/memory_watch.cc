@@ -22,6 +22,7 @@ struct TheWatch {
   std::unique_ptr<watch::Watcher> watcher;
   std::string directory;     // which the watcher points to
   std::uint64_t number = 0;  // of the last one started
+  bool is_over = false;      // exit() has been here: a box made now would stay
 };
 
 // Never destroyed: the handler of exit() may run after static destruction.
@@ -46,7 +47,14 @@ void StopNumber(std::uint64_t number) {
   if (number != 0 && watch.number == number) watch::Watcher::End(std::move(watch.watcher));
 }
 
-void StopAtExit() { StopNumber(Watch().number); }
+// It waits for a watch that is being started.
+void StopAtExit() {
+  UnsampledScope unsampled;
+  TheWatch& watch = Watch();
+  const std::lock_guard lock(watch.mutex);
+  watch.is_over = true;
+  watch::Watcher::End(std::move(watch.watcher));
+}
 
 Status Unusable(const std::string& directory, const std::string& why) {
   return {StatusCode::kUnavailable,
@@ -54,6 +62,7 @@ Status Unusable(const std::string& directory, const std::string& why) {
               "; accepted: a folder on a disk that can be written to"};
 }
 
+// `number` stays 0 if the process is about to end.
 Status Begin(const MemoryWatchOptions& options, std::uint64_t* number) {
   constexpr std::int64_t kMostSeconds = 1'000'000'000;
   const core::CoreApi* core = runtime::Core();
@@ -83,7 +92,7 @@ Status Begin(const MemoryWatchOptions& options, std::uint64_t* number) {
     RunInForkedChildren(&ForgetInChild);
     return atexit(&StopAtExit) == 0;
   }();
-  (void)registered;
+  if (watch.is_over || !registered) return {};
   watch.directory = options.directory;
   char why[watch::Watcher::kWhyBytes] = "";
   watch.watcher =

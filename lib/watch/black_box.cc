@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,12 @@ namespace heldby::watch {
 
 bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds,
                       std::string_view mark) {
+  // A write beyond this limit is a signal that ends the program (ulimit -f).
+  rlimit most{};
+  if (getrlimit(RLIMIT_FSIZE, &most) == 0 && most.rlim_cur < dump::kBoxBytes) {
+    errno = EFBIG;
+    return false;
+  }
   // In containers that share a folder everybody is process 1.
   constexpr int kTries = 100;
   bool is_made = false;
@@ -53,11 +60,11 @@ bool BlackBox::Publish(std::size_t bytes) {
     return false;
   }
   const std::size_t which = sequence_ % 2;
-  ++sequence_;
+  const std::uint64_t sequence = sequence_ + 1;
   memset(half_, ' ', dump::kBoxHeadingBytes);
-  const std::uint64_t sum = dump::BoxSum(sequence_, {text(), bytes});
+  const std::uint64_t sum = dump::BoxSum(sequence, {text(), bytes});
   TextSink heading(-1, half_, dump::kBoxHeadingBytes, SIZE_MAX);
-  heading.Text(dump::kBoxMagic).Number(static_cast<std::int64_t>(sequence_)).Text(" ");
+  heading.Text(dump::kBoxMagic).Number(static_cast<std::int64_t>(sequence)).Text(" ");
   heading.Number(static_cast<std::int64_t>(bytes)).Text(" ").Hex(sum);
   half_[dump::kBoxHeadingBytes - 1] = '\n';
   // What a longer text has left behind it.
@@ -67,8 +74,15 @@ bool BlackBox::Publish(std::size_t bytes) {
   const std::size_t size = dump::kBoxHeadingBytes + end;
   const ssize_t wrote =
       pwrite(file_.fd(), half_, size, static_cast<off_t>(which * dump::kBoxHalfBytes));
-  if (wrote >= 0 && static_cast<std::size_t>(wrote) != size) errno = ENOSPC;
-  return wrote == static_cast<ssize_t>(size);
+  if (wrote != static_cast<ssize_t>(size)) {
+    // The half may be broken now: the next text goes there, too, and the other one stays.
+    if (wrote >= 0) errno = ENOSPC;
+    return false;
+  }
+  sequence_ = sequence;
+  if (!file_.IsDeleted()) return true;
+  errno = ENOENT;  // somebody tidied the folder: nobody will find it
+  return false;
 }
 
 void BlackBox::Remove(const DumpFolder& folder) {

@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "heldby.";
 constexpr std::string_view kDumpEnding = ".heap";
+constexpr std::string_view kPartialEnding = ".partial";
 constexpr std::string_view kBoxEnding = ".box";
 
 // "20261123T134952Z" of "heldby.4711.20261123T134952Z.90.heap"; empty: not of ours.
@@ -30,6 +32,12 @@ std::string_view TimeIn(std::string_view name, std::string_view ending) {
   name.remove_prefix(digits + 1);
   if (name.size() < kTimeBytes + ending.size() || name[8] != 'T' || name[15] != 'Z') return {};
   return name.substr(0, kTimeBytes);
+}
+
+// In a folder of many users (/var/tmp) theirs may not be removed, and would stand in the way.
+bool IsOfThisUser(int folder, const char* name) {
+  struct stat facts {};
+  return fstatat(folder, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && facts.st_uid == geteuid();
 }
 
 bool IsLocked(int folder, const char* name) {
@@ -66,8 +74,12 @@ Census Count(int folder, std::string_view ending, std::span<char> buffer) {
   Census census;
   ForEachName(folder, buffer, [&](const char* file) {
     const std::string_view name = file;
-    const std::string_view time = TimeIn(name, ending);
+    std::string_view whole = name;
+    // Of one that was killed while it wrote: as large, and as much worth.
+    if (whole.ends_with(kPartialEnding)) whole.remove_suffix(kPartialEnding.size());
+    const std::string_view time = TimeIn(whole, ending);
     if (time.empty() || name.size() >= sizeof(census.oldest)) return;
+    if (!IsOfThisUser(folder, file)) return;
     if (ending == kBoxEnding && IsLocked(folder, file)) return;
     ++census.count;
     if (census.oldest[0] != '\0' && time >= census.oldest_time) return;
@@ -122,7 +134,9 @@ bool DumpFolder::Open(const char* path) {
 Refusal DumpFolder::Examine(std::int64_t bytes, std::int64_t* free_bytes) const {
   struct statfs facts {};
   if (!file_.IsStillOurs() || fstatfs(fd(), &facts) != 0) return Refusal::kFile;
-  *free_bytes = static_cast<std::int64_t>(facts.f_bavail) * facts.f_bsize;
+  // What a block is for counting; f_bsize may be a megabyte, for reading (NFS, FUSE).
+  const auto block_bytes = facts.f_frsize != 0 ? facts.f_frsize : facts.f_bsize;
+  *free_bytes = static_cast<std::int64_t>(facts.f_bavail) * block_bytes;
   if (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC ||
       facts.f_type == HUGETLBFS_MAGIC) {
     return Refusal::kMemoryFile;

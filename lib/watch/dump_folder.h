@@ -4,8 +4,8 @@
 // Signals  unsafe.
 // Allocates  never: names are made in place, the folder's descriptor is opened beforehand.
 // Units    bytes.
-// Bounds   kMostDumps dumps and kMostBoxes boxes of processes that are gone are kept in a
-//          folder, the newest.
+// Bounds   kMostDumps dumps, whole or cut, and kMostBoxes boxes of processes that are gone are
+//          kept of each user in a folder, the newest.
 // Source   statfs(2), flock(2), getdents64(2); docs/oom.md. A live box is one whose lock is
 //          held: that is true in every PID namespace.
 #pragma once
@@ -51,8 +51,7 @@ class DumpFolder {
   /// text has `mark` in its first lines.
   void RemoveEarlierBox(std::int64_t pid, std::string_view mark, std::span<char> buffer) const;
 
-  /// Before one more is written: takes away the oldest dumps, and boxes of processes that are
-  /// gone, beyond what is kept.
+  /// Takes away the oldest dumps, and boxes of processes that are gone, beyond what is kept.
   void Sweep(std::span<char> buffer) const;
 
  private:

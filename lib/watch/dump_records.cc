@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <bitset>
 
 #include "collect/safe_text.h"
 #include "profile/dump_format.h"
@@ -32,17 +33,35 @@ void DumpText::Dropped(std::uint64_t count, std::string_view what) {
   }
 }
 
-void DumpText::Modules() {
+void DumpText::ModuleRecord(const CodeModule& module) {
   constexpr char kDigits[] = "0123456789abcdef";
-  for (const CodeModule& module : modules_.all()) {
-    sink_.Text("m ").Hex(module.start).Text(" ").Hex(module.limit).Text(" ");
-    sink_.Hex(module.file_offset).Text(module.build_id_bytes == 0 ? " -" : " ");
-    for (std::size_t i = 0; i < module.build_id_bytes; ++i) {
-      const std::uint8_t byte = module.build_id[i];
-      const char digits[] = {kDigits[byte >> 4], kDigits[byte & 15]};
-      sink_.Text({digits, sizeof(digits)});
+  sink_.Text("m ").Hex(module.start).Text(" ").Hex(module.limit).Text(" ");
+  sink_.Hex(module.file_offset).Text(module.build_id_bytes == 0 ? " -" : " ");
+  for (std::size_t i = 0; i < module.build_id_bytes; ++i) {
+    const std::uint8_t byte = module.build_id[i];
+    const char digits[] = {kDigits[byte >> 4], kDigits[byte & 15]};
+    sink_.Text({digits, sizeof(digits)});
+  }
+  sink_.Text(" ").Escaped(modules_.PathOf(module)).EndLine();
+}
+
+// First what the heaviest sites need: a thousand modules are more than a box has room for.
+void DumpText::ModulesAndTopSites(bool all_modules) {
+  const auto modules = modules_.all();
+  std::bitset<CodeModules::kMostModules> is_used;
+  is_used[0] = true;  // the program, by which readers name the profile
+  for (const core::HeapSite& site : holdings_.sites()) {
+    for (std::size_t i = 0; i < site.depth; ++i) {
+      const CodeModule* module = modules_.Find(site.frames[i] - 1);
+      if (module != nullptr) is_used[static_cast<std::size_t>(module - modules.data())] = true;
     }
-    sink_.Text(" ").Text(modules_.PathOf(module)).EndLine();
+  }
+  for (std::size_t i = 0; i < modules.size(); ++i) {
+    if (is_used[i]) ModuleRecord(modules[i]);
+  }
+  for (const core::HeapSite& site : holdings_.sites()) SiteRecord(site);
+  for (std::size_t i = 0; i < modules.size() && all_modules; ++i) {
+    if (!is_used[i]) ModuleRecord(modules[i]);
   }
   Dropped(modules_.dropped(), "mappings of code not listed: table full");
 }
@@ -131,57 +150,44 @@ void DumpText::Records(bool all_sites) {
   sink_.Text(dump::kRecordsHeading).EndLine();
   sink_.Text("p ").Number(static_cast<std::int64_t>(core_.sample_bytes())).EndLine();
   sink_.Text("n ").Number(now.tv_sec * 1'000'000'000 + now.tv_nsec).EndLine();
-  Modules();
+  ModulesAndTopSites(/*all_modules=*/all_sites);
   if (all_sites) {
     HolderRecords();
+    HeldRecords();
+    OtherSites();
   } else {
     for (const core::ConnectionView& view : holdings_.connections()) ConnectionRecord(view);
     for (const core::TaskView& view : holdings_.tasks()) TaskRecord(view);
-  }
-  for (const core::HeapSite& site : holdings_.sites()) SiteRecord(site);
-  if (all_sites) {
-    HeldRecords();
-    OtherSites();
   }
   sink_.set_limit(SIZE_MAX);
   Dropped(sink_.dropped_lines() - dropped_before, "records left out: the dump was full");
   sink_.Text("e").EndLine();
 }
 
-void DumpText::HolderRecords() {
+template <typename View>
+void DumpText::Holders(void (*visit)(void (*)(void*, const View&), void*),
+                       void (DumpText::*record)(const View&), std::string_view dropped) {
   struct Walk {
     DumpText* dump;
-    std::uint64_t left = kMostHolders;
-    std::uint64_t dropped = 0;
-  };
-  Walk connections{this};
-  core_.registry->visit_connections(
-      [](void* context, const core::ConnectionView& view) {
-        auto& walk = *static_cast<Walk*>(context);
+    void (DumpText::*record)(const View&);
+    std::uint64_t seen = 0;
+  } walk{this, record};
+  visit(
+      [](void* context, const View& view) {
+        auto& to = *static_cast<Walk*>(context);
         if (view.held_bytes <= 0) return;
-        if (walk.left == 0) {
-          ++walk.dropped;
-          return;
-        }
-        --walk.left;
-        walk.dump->ConnectionRecord(view);
+        if (++to.seen <= kMostHolders) (to.dump->*to.record)(view);
       },
-      &connections);
-  Dropped(connections.dropped, "connections that hold memory not listed");
-  Walk tasks{this};
-  core_.registry->visit_tasks(
-      [](void* context, const core::TaskView& view) {
-        auto& walk = *static_cast<Walk*>(context);
-        if (view.held_bytes <= 0) return;
-        if (walk.left == 0) {
-          ++walk.dropped;
-          return;
-        }
-        --walk.left;
-        walk.dump->TaskRecord(view);
-      },
-      &tasks);
-  Dropped(tasks.dropped, "tasks that hold memory not listed");
+      &walk);
+  Dropped(walk.seen - std::min(walk.seen, kMostHolders), dropped);
+}
+
+void DumpText::HolderRecords() {
+  const auto& registry = *core_.registry;
+  Holders<core::ConnectionView>(registry.visit_connections, &DumpText::ConnectionRecord,
+                                "connections that hold memory not listed");
+  Holders<core::TaskView>(registry.visit_tasks, &DumpText::TaskRecord,
+                          "tasks that hold memory not listed");
 }
 
 }  // namespace heldby::watch

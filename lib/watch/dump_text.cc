@@ -2,6 +2,7 @@
 #include "watch/dump_text.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,7 +90,13 @@ void DumpText::Heading(const Occasion& occasion) {
     sink_.Text(NameOf(occasion.level)).Text(" % of the limit used");
   }
   sink_.EndLine();
-  sink_.Text("process        ").Text(program_invocation_short_name).Text(", ").Number(getpid());
+  // What a program writes over its arguments may be anything.
+  constexpr std::size_t kMostNameBytes = 64;
+  const char* name = program_invocation_short_name;
+  sink_.Text("process        ")
+      .Escaped(std::string_view(name, strnlen(name, kMostNameBytes)))
+      .Text(", ")
+      .Number(getpid());
   sink_.Text(", ").Text(kBegun).Number(occasion.begun_ticks).Text(" since boot");
   sink_.EndLine();
   sink_.Text("time           ");
@@ -99,7 +106,9 @@ void DumpText::Heading(const Occasion& occasion) {
     sink_.Text("limit          none").EndLine();
   } else {
     sink_.Text("limit          ").Number(occasion.tightest.limit_bytes).Text(" bytes, ");
-    sink_.Text(occasion.limit.kind).Text(" ").Text(occasion.limit.where).EndLine();
+    sink_.Text(occasion.limit.kind);
+    if (occasion.limit.where[0] != '\0') sink_.Text(" ").Escaped(occasion.limit.where);
+    sink_.EndLine();
     sink_.Text("used           ").Number(occasion.tightest.used_bytes).Text(" bytes, ");
     Percent(occasion.tightest, &sink_);
     sink_.EndLine();

@@ -45,7 +45,7 @@ class DumpText {
   /// For people: what is the matter, the last verdict, the heaviest of each kind.
   void Summary(const Occasion& occasion);
 
-  /// For `heldby convert`. `all_sites`: else those of the summary alone.
+  /// For `heldby convert`. `all_sites`: else the heaviest alone, and the code they are in.
   void Records(bool all_sites);
 
  private:
@@ -56,10 +56,14 @@ class DumpText {
   void TopTasks();
   void Frame(const core::HeapSite& site, std::size_t frame);
   void KernelState(const core::ConnectionView& view);
-  void Modules();
+  void ModuleRecord(const CodeModule& module);
+  void ModulesAndTopSites(bool all_modules);
   void ConnectionRecord(const core::ConnectionView& view);
   void TaskRecord(const core::TaskView& view);
   void SiteRecord(const core::HeapSite& site);
+  template <typename View>
+  void Holders(void (*visit)(void (*)(void*, const View&), void*),
+               void (DumpText::*record)(const View&), std::string_view dropped);
   void HolderRecords();
   void HeldRecords();
   void OtherSites();

@@ -1,6 +1,7 @@
 #include "watch/levels.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace heldby::watch {
 namespace {
@@ -12,6 +13,8 @@ constexpr std::int64_t kMillisecond = 1'000'000;
 // an arena that grew, over several seconds it would come too late.
 constexpr std::int64_t kWindowNs = 500 * kMillisecond;
 constexpr std::int64_t kLeastSpanNs = 5 * kMillisecond;
+
+bool IsUsable(const Reading& reading) { return reading.valid && reading.limit_bytes > 0; }
 
 double ShareOf(const Reading& reading) {
   return static_cast<double>(reading.used_bytes) / static_cast<double>(reading.limit_bytes);
@@ -30,6 +33,13 @@ double ShareOf(Level level) {
       break;
   }
   return 0;
+}
+
+// A host counts where it is full, and not before.
+bool IsPassed(const Reading& reading, Level level) {
+  const double share = ShareOf(level);
+  return ShareOf(reading) >= share &&
+         (reading.kind != LimitKind::kHost || share >= Levels::kHostShare);
 }
 
 std::int64_t TimeToLimit(const Reading& reading, std::int64_t growth_bytes_per_second) {
@@ -85,32 +95,65 @@ Level Levels::Reached(const Reading& reading, std::int64_t time_to_limit_ns) {
   if (time_to_limit_ns < kSoonNs && share >= (is_host ? kHostShare - kHysteresis : kSoonShare))
     return Level::kSoon;
   for (const Level level : {Level::k95, Level::k90, Level::k80}) {
-    if (is_host && ShareOf(level) < kHostShare) break;
-    if (share >= ShareOf(level)) return level;
+    if (IsPassed(reading, level)) return level;
   }
   return Level::kNone;
 }
 
 // A level that has been written is not written again before it was left for good.
-void Levels::Rearm(std::int64_t now_ns, double share, std::int64_t time_to_limit_ns) {
+void Levels::Rearm(std::size_t limit, const Reading& reading, std::int64_t time_to_limit_ns) {
+  Armed& armed = armed_[limit];
+  // What was left to others is ours now.
+  const bool is_ours_now = armed.was_of_others && !reading.is_of_others;
+  armed.was_of_others = reading.is_of_others;
   for (int i = 1; i < kLevels; ++i) {
-    State& state = states_[i];
     const auto level = static_cast<Level>(i);
-    if (level == Level::kSoon ? time_to_limit_ns > 2 * kSoonNs
-                              : share < ShareOf(level) - kHysteresis) {
-      state.armed = true;
-    }
-    if (state.fired && now_ns - state.fired_ns >= cooldown_ns_) state.fired = false;
+    const bool is_left = level == Level::kSoon
+                             ? time_to_limit_ns > 2 * kSoonNs
+                             : ShareOf(reading) < ShareOf(level) - kHysteresis;
+    if (is_left || is_ours_now) armed.levels[i] = true;
   }
 }
 
-// What one dump says, one of a level that was passed on the way would only repeat.
-void Levels::Disarm(std::int64_t now_ns, Level fired, double share) {
+Level Levels::ToFire(std::size_t limit, const Reading& reading, Level reached) const {
+  Level fire = Level::kNone;
+  if (reached == Level::kNone) return fire;
   for (int i = 1; i < kLevels; ++i) {
     const auto level = static_cast<Level>(i);
-    const bool said = level == Level::kSoon ? fired == Level::kSoon : share >= ShareOf(level);
-    if (said) states_[i] = {.armed = false, .fired = true, .fired_ns = now_ns};
+    const bool is_reached =
+        level == Level::kSoon ? reached == Level::kSoon : IsPassed(reading, level);
+    // What others use is not to silence what this process does later.
+    const bool is_recent = fired_[i].is_recent && !reading.is_of_others;
+    if (is_reached && armed_[limit].levels[i] && !is_recent) fire = level;
   }
+  return fire;
+}
+
+// What one dump says, one of a level that was passed on the way would only repeat.
+void Levels::Disarm(std::int64_t now_ns, const Outlook& outlook,
+                    std::span<const Reading> readings) {
+  const bool is_of_others = readings[static_cast<std::size_t>(outlook.tightest)].is_of_others;
+  for (std::size_t limit = 0; limit < readings.size(); ++limit) {
+    const Reading& reading = readings[limit];
+    if (!IsUsable(reading) || reading.is_of_others != is_of_others) continue;
+    for (int i = 1; i < kLevels; ++i) {
+      const auto level = static_cast<Level>(i);
+      const bool is_said = level == Level::kSoon ? outlook.fire == Level::kSoon
+                                                 : ShareOf(reading) >= ShareOf(level);
+      if (!is_said) continue;
+      armed_[limit].levels[i] = false;
+      if (!is_of_others && static_cast<int>(limit) == outlook.tightest) {
+        fired_[i] = {.is_recent = true, .at_ns = now_ns};
+      }
+    }
+  }
+}
+
+void Levels::NotWritten() {
+  constexpr std::int64_t kLeastPauseNs = 60 * kSecond;
+  const int level = static_cast<int>(last_level_);
+  armed_[last_limit_].levels[level] = true;
+  fired_[level].at_ns += std::max<std::int64_t>(kLeastPauseNs - cooldown_ns_, 0);
 }
 
 std::int64_t Levels::NextLook(std::int64_t least_room_bytes, bool grows,
@@ -125,46 +168,44 @@ std::int64_t Levels::NextLook(std::int64_t least_room_bytes, bool grows,
   return std::clamp(next, least, kSecond);
 }
 
-Outlook Levels::Look(std::int64_t now_ns, std::span<const Reading> readings) {
+Outlook Levels::Look(std::int64_t now_ns, std::span<const Reading> all) {
+  const auto readings = all.first(std::min(all.size(), kMostLimits));
   Outlook outlook;
   std::int64_t least_room_bytes = kNever;
-  std::int64_t first_ns = kNever;
-  double tightest_share = -1;
-  double share = 0;
-  for (std::size_t i = 0; i < std::min(readings.size(), kMostLimits); ++i) {
+  std::tuple<bool, Level, Level, double> most_needed;
+  for (Fired& fired : fired_) {
+    if (fired.is_recent && now_ns - fired.at_ns >= cooldown_ns_) fired.is_recent = false;
+  }
+  for (std::size_t i = 0; i < readings.size(); ++i) {
     const Reading& reading = readings[i];
-    if (!reading.valid || reading.limit_bytes <= 0) continue;
+    if (!IsUsable(reading)) continue;
     const std::int64_t growth = Growth(i, now_ns, reading.used_bytes);
     const std::int64_t time_to_limit_ns = TimeToLimit(reading, growth);
     const Level level = Reached(reading, time_to_limit_ns);
     least_room_bytes = std::min(least_room_bytes, reading.limit_bytes - reading.used_bytes);
-    first_ns = std::min(first_ns, time_to_limit_ns);
-    // A host counts where it is full, and not before.
-    const double own_share = ShareOf(reading);
-    if (reading.kind != LimitKind::kHost || level != Level::kNone)
-      share = std::max(share, own_share);
-    const bool is_tighter = outlook.tightest < 0 || level > outlook.level ||
-                            (level == outlook.level && own_share > tightest_share);
-    if (!is_tighter) continue;
-    tightest_share = own_share;
+    outlook.time_to_limit_ns = std::min(outlook.time_to_limit_ns, time_to_limit_ns);
+    Rearm(i, reading, time_to_limit_ns);
+    const Level fire = ToFire(i, reading, level);
+    // The one that is to be written about is the one that is named.
+    const auto need = std::tuple(!reading.is_of_others && fire != Level::kNone, fire, level,
+                                 ShareOf(reading));
+    if (outlook.tightest >= 0 && need <= most_needed) continue;
+    most_needed = need;
     outlook.tightest = static_cast<int>(i);
     outlook.level = level;
+    outlook.fire = fire;
     outlook.growth_bytes_per_second = growth;
   }
-  outlook.time_to_limit_ns = first_ns;
   if (outlook.tightest < 0) {
     outlook.next_look_ns = kSecond;
     return outlook;
   }
-  Rearm(now_ns, share, first_ns);
-  for (int i = 1; i < kLevels; ++i) {
-    const auto level = static_cast<Level>(i);
-    const bool reached =
-        level == Level::kSoon ? outlook.level == Level::kSoon : share >= ShareOf(level);
-    if (reached && states_[i].armed && !states_[i].fired) outlook.fire = level;
-  }
-  if (outlook.fire != Level::kNone) Disarm(now_ns, outlook.fire, share);
-  outlook.next_look_ns = NextLook(least_room_bytes, first_ns != kNever, first_ns);
+  if (outlook.fire != Level::kNone) Disarm(now_ns, outlook, readings);
+  last_limit_ = outlook.tightest;
+  last_level_ = outlook.fire;
+  const std::int64_t first_ns = outlook.time_to_limit_ns;
+  // A few pages more or less are what every machine does all the time.
+  outlook.next_look_ns = NextLook(least_room_bytes, first_ns < 60 * kSecond, first_ns);
   return outlook;
 }
 

@@ -20,6 +20,7 @@ struct Reading {
   bool valid = false;
   std::int64_t used_bytes = 0;
   std::int64_t limit_bytes = 0;
+  bool is_of_others = false;  // next to nothing of what is used is this process's
 };
 
 /// In rising order of need.
@@ -47,6 +48,10 @@ class Levels {
 
   Outlook Look(std::int64_t now_ns, std::span<const Reading> readings);
 
+  /// Nothing was written of what the last Look() asked for: the level is asked for again, after
+  /// its cool-down, or a minute.
+  void NotWritten();
+
   static constexpr std::int64_t kSoonNs = 3'000'000'000;
   /// Below these shares a limit says nothing: what fills the first half of a limit fast is
   /// mostly a start, and hosts are meant to be used.
@@ -60,22 +65,31 @@ class Levels {
     std::int64_t used_bytes[64];
     std::uint32_t count = 0;
   };
-  struct State {
-    bool armed = true;
-    bool fired = false;
-    std::int64_t fired_ns = 0;
+  // Of one limit: another that is near for good must not hide this one.
+  struct Armed {
+    bool levels[kLevels] = {true, true, true, true, true};
+    bool was_of_others = false;
+  };
+  // Of the process: two limits that are reached together are one dump.
+  struct Fired {
+    bool is_recent = false;
+    std::int64_t at_ns = 0;
   };
 
   std::int64_t Growth(std::size_t limit, std::int64_t now_ns, std::int64_t used_bytes);
   static Level Reached(const Reading& reading, std::int64_t time_to_limit_ns);
-  void Rearm(std::int64_t now_ns, double share, std::int64_t time_to_limit_ns);
-  void Disarm(std::int64_t now_ns, Level fired, double share);
+  void Rearm(std::size_t limit, const Reading& reading, std::int64_t time_to_limit_ns);
+  Level ToFire(std::size_t limit, const Reading& reading, Level reached) const;
+  void Disarm(std::int64_t now_ns, const Outlook& outlook, std::span<const Reading> readings);
   static std::int64_t NextLook(std::int64_t least_room_bytes, bool grows,
                                std::int64_t time_to_limit_ns);
 
   const std::int64_t cooldown_ns_;
   History histories_[kMostLimits] = {};
-  State states_[kLevels] = {};
+  Armed armed_[kMostLimits] = {};
+  Fired fired_[kLevels] = {};
+  int last_limit_ = 0;  // and level that were to be written
+  Level last_level_ = Level::kNone;
 };
 
 }  // namespace heldby::watch

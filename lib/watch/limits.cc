@@ -19,7 +19,8 @@ namespace {
 static_assert(kMostLimits == 16 + 2);
 
 std::string_view ReadFile(const OwnedFile& file, std::span<char> buffer) {
-  if (file.fd() < 0) return {};
+  // Whatever numbers a program keeps in a file of its own are no limits.
+  if (!file.IsStillOurs()) return {};
   const ssize_t got = pread(file.fd(), buffer.data(), buffer.size(), 0);
   return {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
 }
@@ -46,6 +47,7 @@ void Open(const std::string& path, OwnedFile* file) {
 
 void Limits::Open() {
   page_bytes_ = sysconf(_SC_PAGESIZE);
+  for (Reading& reading : readings_) reading.is_of_others = true;
   const collect::CgroupDirs found = collect::FindCgroupDirs("/proc/thread-self");
   is_v2_ = found.is_v2;
   for (const std::string& dir : found.dirs) {
@@ -138,6 +140,11 @@ std::span<const Reading> Limits::Read(std::int64_t now_ns, std::span<char> buffe
   }
   ReadAddressSpace(buffer, &readings_[groups_count_]);
   ReadHost(now_ns, buffer, &readings_[groups_count_ + 1]);
+  for (Reading& reading : readings_) {
+    // What has counted once counts until it is clearly less.
+    const std::int64_t least = reading.limit_bytes / (reading.is_of_others ? 20 : 40);
+    reading.is_of_others = reading.kind != LimitKind::kAddressSpace && resident_bytes_ < least;
+  }
   return {readings_, groups_count_ + 2};
 }
 

@@ -19,6 +19,11 @@ bool OwnedFile::IsStillOurs() const {
   return fd_ >= 0 && fstat(fd_, &facts) == 0 && IsThatFile(facts);
 }
 
+bool OwnedFile::IsDeleted() const {
+  struct stat facts {};
+  return fstat(fd_, &facts) == 0 && facts.st_nlink == 0;
+}
+
 void OwnedFile::Close() {
   if (IsStillOurs()) close(fd_);
   fd_ = -1;

@@ -20,10 +20,12 @@ class OwnedFile {
 
   /// Takes over what open() returned. False: nothing, errno as it was.
   bool Set(int fd);
-  /// -1: none. To read from at a place; it may be another file by now.
+  /// -1: none. It may be another file by now.
   int fd() const { return fd_; }
   /// The number still means the same file.
   bool IsStillOurs() const;
+  /// No name leads to it any more.
+  bool IsDeleted() const;
   bool IsThatFile(const struct stat& facts) const {
     return facts.st_dev == device_ && facts.st_ino == inode_;
   }

@@ -115,13 +115,15 @@ int Watcher::BeginThread() {
 
 void Watcher::End(std::unique_ptr<Watcher> watcher) {
   if (watcher == nullptr) return;
-  constexpr std::int64_t kPatienceSeconds = 5;
+  constexpr std::int64_t kPatienceNs = 5 * kSecond;
   Memory& memory = *watcher->memory_;
   sem_post(&memory.is_over);
   counts().is_running.store(false);
   counts().time_to_limit_ns.store(kNever);
-  const timespec patience = {UnixSeconds() + kPatienceSeconds, 0};
-  if (pthread_timedjoin_np(memory.thread, nullptr, &patience) == 0) return;
+  // By a clock that nobody sets meanwhile.
+  const std::int64_t until_ns = Now() + kPatienceNs;
+  const timespec until = {until_ns / kSecond, until_ns % kSecond};
+  if (pthread_clockjoin_np(memory.thread, nullptr, CLOCK_MONOTONIC, &until) == 0) return;
   pthread_detach(memory.thread);
   (void)watcher.release();
 }
@@ -169,6 +171,8 @@ void* Watcher::Run(void* self) {
 
 void Watcher::Loop() {
   const std::int64_t earlier_ns = counts().cpu_ns.load();
+  // Memory may be short from the start.
+  if (memory_->occasion.outlook.fire != Level::kNone) WriteDump(Now());
   while (true) {
     const std::int64_t now_ns = Now();
     const std::int64_t wait_ns = std::clamp<std::int64_t>(

@@ -23,9 +23,12 @@ constexpr std::int64_t kLeastDumpBytes = 256 << 10;
 bool Watcher::WriteDumpFile(const char* partial, const char* name) {
   Memory& memory = *memory_;
   const int folder = memory.folder.fd();
-  const int fd =
-      openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (fd < 0) return false;
+  OwnedFile file;
+  if (!file.Set(openat(folder, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                       0600))) {
+    return false;
+  }
+  const int fd = file.fd();
   // Pages of files count, too: a small group has little room for them.
   std::int64_t most = kMostDumpBytes;
   if (memory.occasion.tightest.kind == LimitKind::kCgroup) {
@@ -47,7 +50,7 @@ bool Watcher::WriteDumpFile(const char* partial, const char* name) {
   } else {
     unlinkat(folder, partial, 0);
   }
-  close(fd);
+  file.Close();
   errno = error;
   return done;
 }
@@ -67,14 +70,12 @@ void Watcher::WriteDump(std::int64_t now_ns) {
   Refusal refusal = Refusal::kNone;
   std::int64_t free_bytes = 0;
   int error = 0;
-  if (occasion.tightest.kind != LimitKind::kAddressSpace &&
-      occasion.resident_bytes < occasion.tightest.limit_bytes / 20) {
+  if (occasion.tightest.is_of_others) {
     refusal = Refusal::kSmallProcess;
   } else {
     refusal = memory.folder.Examine(options_.least_free_bytes + kMostDumpBytes, &free_bytes);
   }
   if (refusal == Refusal::kNone) {
-    memory.folder.Sweep({memory.buffer, sizeof(memory.buffer)});
     if (now_ns - memory.modules_ns >= 10 * kSecond) RefreshModules(now_ns);
     memory.holdings.Find(core_);
     memory.holdings.FindHeld(core_);
@@ -90,8 +91,11 @@ void Watcher::WriteDump(std::int64_t now_ns) {
     ++counts().dumps[static_cast<int>(occasion.level)];
   } else {
     ++counts().refused[static_cast<int>(refusal)];
+    if (refusal != Refusal::kSmallProcess) memory.levels.NotWritten();
   }
   Say(free_bytes, refusal, error, name);
+  // Not before: a folder of a hundred thousand files takes its time.
+  if (refusal == Refusal::kNone) memory.folder.Sweep({memory.buffer, sizeof(memory.buffer)});
 }
 
 // What has gone to the disk by now need not stay in memory, where it counts.

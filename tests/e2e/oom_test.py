@@ -123,6 +123,16 @@ def test_with_no_byte_of_address_space_left_a_dump_is_written(lab):
         check(len(files(folder, ".heap")) == 1, f"levels passed on the way are not written: {os.listdir(folder)}")
 
 
+def test_memory_that_is_short_before_the_watch_begins_is_a_dump(lab):
+    argv = ["sh", "-c", 'ulimit -v 560000; exec "$@"', "sh", grows_and_watches(lab), 100000, 400]
+    with folder_on_disk(lab) as folder:
+        process = lab.start([*argv, folder, 0, 300, "late"], stdin=subprocess.PIPE)
+        process.wait_for("watched\n")
+        wait_until(lambda: files(folder, ".heap"), "a dump", 60)
+        process.popen.stdin.close()
+        check(process.wait().status == 0, process.err())
+
+
 def test_the_watch_and_its_dumps_allocate_nothing(lab):
     notes = lab.compile("notes_allocations.cc", "libnotes.so", "-shared", "-fPIC")
 
@@ -163,6 +173,15 @@ def test_a_killed_process_leaves_its_box_and_one_that_ends_takes_it_away(lab):
                 process.popen.stdin.close()
                 check(process.wait().status == 0, process.err())
                 check(os.listdir(folder) == [], f"left behind: {os.listdir(folder)}")
+
+
+def test_a_watch_that_starts_while_the_process_exits_leaves_no_box(lab):
+    program = lab.compile("grows.cc", "watches_at_exit", "-DWATCHES_ITSELF", "-DWATCHES_AGAIN_AT_EXIT",
+                          *lab.linked_flags())
+    with folder_on_disk(lab) as folder:
+        done = lab.run([program, 1000, 1, folder])
+        check((done.status, done.err) == (0, "") and "started at exit" in done.out, f"{done.status} {done.out}{done.err}")
+        check(os.listdir(folder) == [], f"left behind: {os.listdir(folder)}")
 
 
 def test_a_folder_that_cannot_be_used_is_one_clear_line(lab):
@@ -229,6 +248,33 @@ def test_a_forked_child_has_a_watch_and_a_box_of_its_own(lab):
         os.kill((owners - {parent.pid}).pop(), signal.SIGKILL)
         check(parent.wait().status == 0, parent.err())
         check(len(files(folder, ".box")) == 1, "the child's alone is left")
+
+
+def test_a_box_of_a_process_with_a_thousand_modules_has_its_sites(lab):
+    """The child's watch begins when all of them are there."""
+    library = lab.path("library-" + 60 * "x" + ".so")
+    with open(library, "wb") as file:
+        file.write(bytes(4096))
+    program = """
+import mmap, os, sys, time
+held = bytearray(200 << 20)
+file = open(sys.argv[1], "rb")
+code = [mmap.mmap(file.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC) for _ in range(900)]
+if os.fork() == 0: time.sleep(100)
+os.wait()
+"""
+    with folder_on_disk(lab) as folder:
+        parent = lab.start([sys.executable, "-c", program, library], lab.preloaded(HELDBY_DUMP_DIR=folder))
+        def box_of_child():
+            return [box for box in files(folder, ".box") if int(os.path.basename(box).split(".")[1]) != parent.pid]
+        (box,) = wait_until(box_of_child, "the child's box")
+        wait_until(lambda: "live heap" in summary_of(lab, box), "a text in it")
+        out = lab.path("box.pb.gz")
+        lab.run_ok([lab.heldby, "convert", box, out])
+        check("left out" not in lab.pprof("-comments", out), "the box is too small")
+        check(lab.top(out).total > 190 * MEGA, lab.top(out).text)
+        os.kill(int(os.path.basename(box).split(".")[1]), signal.SIGKILL)
+        parent.wait()
 
 
 def switches_of_the_watch(process):

@@ -1,7 +1,8 @@
 // Holds more and more memory: at a rate, up to an amount, each block touched.
-//   grows MEGABYTES_PER_SECOND MEGABYTES [DIRECTORY [LEAST_FREE_BYTES COOLDOWN_SECONDS]]
+//   grows MEGABYTES_PER_SECOND MEGABYTES [DIRECTORY [LEAST_FREE_BYTES COOLDOWN_SECONDS [late]]]
 // Then it waits for a line on standard input: "again" frees most of it and begins anew, "frees"
-// frees it, anything else is the end. With a directory it watches itself.
+// frees it, anything else is the end. With a directory it watches itself, from the
+// beginning or, late, once it has grown.
 // A new handler that does not come back stands for what a program does without memory.
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <iostream>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -57,12 +59,24 @@ void WaitWithNothingLeft() {
 int main(int argc, char** argv) {
   if (argc < 3) return 2;
 #ifdef WATCHES_ITSELF
-  heldby::MemoryWatchOptions options{.directory = argv[3]};
+  static heldby::MemoryWatchOptions options{.directory = argv[3]};
+#ifdef WATCHES_AGAIN_AT_EXIT
+  // What was registered first runs last: the watch has been stopped by then.
+  std::atexit([] {
+    static const auto* const again = new auto(heldby::MemoryWatch::Start(options));
+    std::puts(again->ok() ? "started at exit" : again->status().message().c_str());
+  });
+#endif
   if (argc > 4) options.least_free_bytes = std::atoll(argv[4]);
   if (argc > 5) options.cooldown_seconds = std::atoll(argv[5]);
-  const auto watch = heldby::MemoryWatch::Start(options);
-  std::puts(watch.ok() ? "watched" : watch.status().message().c_str());
-  std::fflush(stdout);
+  const bool is_late = argc > 6;
+  std::optional<heldby::Result<heldby::MemoryWatch>> watch;
+  const auto begin = [&watch] {
+    watch = heldby::MemoryWatch::Start(options);
+    std::puts(watch->ok() ? "watched" : watch->status().message().c_str());
+    std::fflush(stdout);
+  };
+  if (!is_late) begin();
 #endif
   std::set_new_handler(&WaitWithNothingLeft);
   Hoard hoard;
@@ -70,6 +84,9 @@ int main(int argc, char** argv) {
   const double rate = std::atof(argv[1]) * 1e6;
   const auto bytes = static_cast<std::size_t>(std::atof(argv[2]) * 1e6);
   GrowTo(&hoard, rate, bytes);
+#ifdef WATCHES_ITSELF
+  if (is_late) begin();
+#endif
   std::puts("grown");
   std::fflush(stdout);
   for (std::string line; std::getline(std::cin, line);) {

@@ -1,14 +1,21 @@
 #include "watch/dump_folder.h"
 
+#include <errno.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "exporters/pprof/dump.h"
+#include "profile/dump_format.h"
 #include "watch/black_box.h"
 
 namespace heldby::watch {
@@ -61,6 +68,36 @@ TEST_F(DumpFolderTest, TheOldestDumpsGoAndWhatIsNotOursStays) {
   EXPECT_EQ(Names(), expected);
 }
 
+TEST_F(DumpFolderTest, DumpsThatWereCutCountAsDumps) {
+  std::set<std::string> expected;
+  for (std::size_t i = 0; i < kMostDumps + 10; ++i) {
+    const std::string name = MakeName(7, 1'000'000'000 + static_cast<std::int64_t>(i),
+                                      i % 2 == 0 ? ".80.heap" : ".80.heap.partial")
+                                 .text;
+    Make(name);
+    if (i >= 10) expected.insert(name);
+  }
+  Sweep();
+  EXPECT_EQ(Names(), expected);
+}
+
+TEST_F(DumpFolderTest, DumpsOfAnotherUserStayAndDoNotStandInTheWay) {
+  if (geteuid() != 0) GTEST_SKIP() << "files of others can be made by root alone";
+  std::set<std::string> expected;
+  for (std::size_t i = 0; i < 2 * kMostDumps + 10; ++i) {
+    const std::string name =
+        MakeName(7, 1'000'000'000 + static_cast<std::int64_t>(i), ".80.heap").text;
+    Make(name);
+    const bool is_of_another = i < kMostDumps;
+    if (is_of_another) {
+      ASSERT_EQ(chown((path_ / name).c_str(), 65534, 65534), 0);
+    }
+    if (is_of_another || i >= kMostDumps + 10) expected.insert(name);
+  }
+  Sweep();
+  EXPECT_EQ(Names(), expected);
+}
+
 TEST_F(DumpFolderTest, BoxesOfTheDeadGoAndThoseOfTheLivingStay) {
   std::vector<BlackBox> living(3);
   for (std::size_t i = 0; i < living.size(); ++i) {
@@ -89,6 +126,15 @@ TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
   other.Close();
 }
 
+TEST_F(DumpFolderTest, ABoxThatSomebodyTookAwayIsAFailure) {
+  BlackBox box;
+  ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
+  EXPECT_TRUE(box.Publish(0));
+  std::filesystem::remove(path_ / box.name());
+  EXPECT_FALSE(box.Publish(0));
+  EXPECT_EQ(errno, ENOENT);
+}
+
 TEST_F(DumpFolderTest, AnotherFileInThePlaceOfABoxStays) {
   BlackBox box;
   ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
@@ -97,6 +143,57 @@ TEST_F(DumpFolderTest, AnotherFileInThePlaceOfABoxStays) {
   Make(name);
   box.Remove(folder_);
   EXPECT_EQ(Names(), std::set<std::string>{name});
+}
+
+// No file of this process becomes longer, as after `ulimit -f`.
+class ShortFiles {
+ public:
+  explicit ShortFiles(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~ShortFiles() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(DumpFolderTest, ABoxThatMayNotBeWrittenIsAnErrorAndNoSignal) {
+  BlackBox box;
+  const ShortFiles limit(dump::kBoxHalfBytes);
+  EXPECT_FALSE(box.Create(folder_, 1, 1000, ""));
+  EXPECT_EQ(errno, EFBIG);
+  EXPECT_TRUE(Names().empty());
+}
+
+TEST_F(DumpFolderTest, AWriteThatFailsLeavesTheHalfThatIsWhole) {
+  BlackBox box;
+  ASSERT_TRUE(box.Create(folder_, 1, 1000, ""));
+  const auto publish = [&box](std::string_view text) {
+    text.copy(box.text(), text.size());
+    return box.Publish(text.size());
+  };
+  ASSERT_TRUE(publish("heldby dump 1 first\n"));
+  signal(SIGXFSZ, SIG_IGN);
+  {
+    const ShortFiles limit(dump::kBoxHalfBytes + 40);
+    EXPECT_FALSE(publish("heldby dump 1 second\n"));
+  }
+  {
+    const ShortFiles limit(40);
+    EXPECT_FALSE(publish("heldby dump 1 third\n"));
+  }
+  signal(SIGXFSZ, SIG_DFL);
+  const auto latest = [&] {
+    std::ifstream file(path_ / box.name(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const Result<std::string_view> text = DumpSummary(bytes);
+    return std::string(text.ok() ? *text : text.status().message());
+  };
+  EXPECT_EQ(latest(), "heldby dump 1 first\n");
+  EXPECT_TRUE(publish("heldby dump 1 fourth\n"));
+  EXPECT_EQ(latest(), "heldby dump 1 fourth\n");
 }
 
 TEST_F(DumpFolderTest, AShortDiskIsRefusedAndAFolderInMemoryToo) {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,28 +30,31 @@ struct Tables {
   char buffer[64 << 10];
 };
 
+std::unique_ptr<Tables> Find() {
+  auto made = std::make_unique<Tables>();
+  const int maps = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
+  made->modules.Refresh(*heldby_core_v1(), maps, made->buffer);
+  close(maps);
+  made->holdings.Find(*heldby_core_v1());
+  made->holdings.FindHeld(*heldby_core_v1());
+  return made;
+}
+
 Tables& Found() {
-  static const std::unique_ptr<Tables> tables = [] {
-    auto made = std::make_unique<Tables>();
-    const int maps = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
-    made->modules.Refresh(*heldby_core_v1(), maps, made->buffer);
-    close(maps);
-    made->holdings.Find(*heldby_core_v1());
-    made->holdings.FindHeld(*heldby_core_v1());
-    return made;
-  }();
+  static const std::unique_ptr<Tables> tables = Find();
   return *tables;
 }
 
-std::string DumpOf(bool all_sites, std::size_t limit_bytes = 1 << 20) {
+std::string DumpOf(bool all_sites, std::size_t limit_bytes = 1 << 20,
+                   const Tables& found = Found(), const char* group = "/x") {
   std::string text(limit_bytes + 1024, '\0');
   TextSink sink(-1, text.data(), text.size(), limit_bytes);
-  DumpText dump(*heldby_core_v1(), Found().holdings, Found().modules, &sink);
+  DumpText dump(*heldby_core_v1(), found.holdings, found.modules, &sink);
   Occasion occasion;
   occasion.level = Level::k90;
   occasion.outlook.tightest = 0;
   occasion.tightest = {LimitKind::kCgroup, true, 90, 100};
-  occasion.limit = {"cgroup", "/x"};
+  occasion.limit = {"cgroup", group};
   dump.Summary(occasion);
   dump.Records(all_sites);
   text.resize(sink.bytes());
@@ -170,6 +174,22 @@ TEST(DumpText, ADamagedByteCostsItsLineAtMost) {
   }
 }
 
+// With what is multiplied by another the answer would be gigabytes, or would take hours.
+TEST(DumpText, AHostileDumpCostsNoMoreThanItsSize) {
+  std::string text = ByHand();
+  text.resize(text.size() - 2);
+  for (int i = 0; i < 3000; ++i) {
+    text += "s 77 16 1000000 1000000 whole -\nh 77 0 0 1 1 sure\n";
+  }
+  text += "s 78 16 1 1 whole ";
+  for (int i = 0; i < 500'000; ++i) text += "k" + std::to_string(i) + "=v,";
+  text += "\ne\n";
+  const Result<Profile> profile = ParseDump(text);
+  ASSERT_TRUE(profile.ok()) << profile.status().message();
+  EXPECT_LT(profile->samples.size(), 10'000u);
+  EXPECT_TRUE(HasComment(*profile, "1 lines of the dump are damaged"));
+}
+
 TEST(DumpText, TheSummaryComesFirstAndOutOfTheRecordsWay) {
   SetVerdictText("GROWING: download\n  p 1\n");
   const std::string text = DumpOf(/*all_sites=*/true);
@@ -193,6 +213,22 @@ TEST(DumpText, TheModulesOfThisProcessAreThereWithTheirBuildIds) {
   });
   ASSERT_NE(libc, profile->mappings.end());
   EXPECT_EQ(libc->build_id.size(), 40u);
+}
+
+TEST(DumpText, NamesOfFilesAndGroupsComeBackWhateverIsInThem) {
+  const std::string path = std::filesystem::absolute("100%41,of=a b.so");
+  std::ofstream(path) << std::string(4096, 'x');
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* code = mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+  close(fd);
+  ASSERT_NE(code, MAP_FAILED);
+  const Result<Profile> profile =
+      ParseDump(DumpOf(/*all_sites=*/true, 1 << 20, *Find(), "/x%41\n--- records"));
+  munmap(code, 4096);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(profile.ok());
+  EXPECT_TRUE(std::ranges::count(profile->mappings, path, &Mapping::filename) == 1);
+  EXPECT_TRUE(HasComment(*profile, "cgroup /x%41\n--- records"));
 }
 
 TEST(DumpText, WhatDoesNotFitIsCountedAndTheEndIsThere) {

@@ -124,6 +124,66 @@ TEST(Levels, AFullHostCountsAndAUsedOneDoesNot) {
   EXPECT_EQ(levels.Look(100 * kSecond, {&full, 1}).fire, Level::k95);
 }
 
+TEST(Levels, AFullHostIsSilentUntilItWasLeftForGood) {
+  Levels levels(10 * kSecond);
+  std::int64_t now_ns = kSecond;
+  int dumps = 0;
+  for (int i = 0; i < 20; ++i) {
+    for (const std::int64_t share : {96, 94}) {
+      const Reading reading = Of(LimitKind::kHost, kLimit * share / 100);
+      if (levels.Look(now_ns, {&reading, 1}).fire != Level::kNone) ++dumps;
+      now_ns += 100 * kSecond;
+    }
+  }
+  EXPECT_EQ(dumps, 1);
+}
+
+TEST(Levels, ALimitThatIsNearForGoodDoesNotHideAnother) {
+  Levels levels(10 * kSecond);
+  // The group around it is full of pages of files; its own fills slowly.
+  Reading readings[2] = {Of(LimitKind::kCgroup, 100, 1000), Of(LimitKind::kCgroup, 970, 1000)};
+  EXPECT_EQ(levels.Look(kSecond, readings).fire, Level::k95);
+  std::vector<Level> fired;
+  for (int i = 1; i < 100; ++i) {
+    readings[0].used_bytes = 10 * i;
+    const Outlook outlook = levels.Look(100 * i * kSecond, readings);
+    if (outlook.fire == Level::kNone) continue;
+    fired.push_back(outlook.fire);
+    EXPECT_EQ(outlook.tightest, 0);
+  }
+  EXPECT_EQ(fired, (std::vector{Level::k80, Level::k90, Level::k95}));
+}
+
+TEST(Levels, TwoLimitsThatAreReachedTogetherAreOneDump) {
+  Levels levels(300 * kSecond);
+  Reading readings[2] = {Of(LimitKind::kCgroup, 910, 1000), Of(LimitKind::kCgroup, 920, 1000)};
+  EXPECT_EQ(levels.Look(kSecond, readings).fire, Level::k90);
+  EXPECT_EQ(levels.Look(2 * kSecond, readings).fire, Level::kNone);
+}
+
+TEST(Levels, WhatOthersUsedUpDoesNotSilenceWhatIsOursLater) {
+  Levels levels(300 * kSecond);
+  Reading reading = Of(LimitKind::kCgroup, kLimit * 96 / 100);
+  reading.is_of_others = true;
+  EXPECT_EQ(levels.Look(kSecond, {&reading, 1}).fire, Level::k95);
+  EXPECT_EQ(levels.Look(2 * kSecond, {&reading, 1}).fire, Level::kNone);
+  reading.is_of_others = false;
+  EXPECT_EQ(levels.Look(3 * kSecond, {&reading, 1}).fire, Level::k95);
+  EXPECT_EQ(levels.Look(4 * kSecond, {&reading, 1}).fire, Level::kNone);
+}
+
+TEST(Levels, WhatWasNotWrittenIsTriedAgainAfterTheCoolDown) {
+  for (const std::int64_t cooldown_seconds : {300, 0}) {
+    Levels levels(cooldown_seconds * kSecond);
+    const Reading reading = Of(LimitKind::kCgroup, kLimit * 96 / 100);
+    EXPECT_EQ(levels.Look(kSecond, {&reading, 1}).fire, Level::k95);
+    levels.NotWritten();
+    EXPECT_EQ(levels.Look(50 * kSecond, {&reading, 1}).fire, Level::kNone);
+    EXPECT_EQ(levels.Look(302 * kSecond, {&reading, 1}).fire, Level::k95);
+    EXPECT_EQ(levels.Look(303 * kSecond, {&reading, 1}).fire, Level::kNone);
+  }
+}
+
 TEST(Levels, TheTightestOfSeveralLimitsIsNamed) {
   Levels levels(300 * kSecond);
   Reading readings[3] = {Of(LimitKind::kCgroup, 100, 1000),
@@ -164,6 +224,18 @@ TEST(Levels, IdleMemoryIsLookedAtSeldomAndGrowingMemoryOften) {
   reading.used_bytes += 20 * kMega;
   EXPECT_LE(others.Look(kSecond + 100 * kMillisecond, {&reading, 1}).next_look_ns,
             50 * kMillisecond);
+}
+
+TEST(Levels, AFewPagesMoreNearTheLimitAreNoGrowth) {
+  Levels levels(300 * kSecond);
+  Reading reading = Of(LimitKind::kCgroup, kLimit * 96 / 100);
+  (void)levels.Look(kSecond, {&reading, 1});
+  reading.used_bytes += 8192;
+  EXPECT_EQ(levels.Look(kSecond + 100 * kMillisecond, {&reading, 1}).next_look_ns,
+            50 * kMillisecond);
+  reading.used_bytes += kMega;
+  EXPECT_EQ(levels.Look(kSecond + 200 * kMillisecond, {&reading, 1}).next_look_ns,
+            10 * kMillisecond);
 }
 
 }  // namespace
