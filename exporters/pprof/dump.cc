@@ -338,8 +338,8 @@ void DumpParser::AddValues(Site site, const std::vector<LocationId>& stack) {
       if (part.is_guessed) AddText("attribution", "implicit", &labels);
       builder_.AddSample(stack, {objects, bytes}, std::move(labels));
     }
-    held_.erase(
-        parts);  // a site comes once; if a damaged dump says otherwise, not so its parts
+    // A site comes once; where a damaged dump says otherwise, what is held comes once.
+    held_.erase(parts);
   }
   if (has_held_) {
     if (site.bytes == 0 && site.objects == 0) return;

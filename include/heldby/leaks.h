@@ -112,7 +112,8 @@ class LeakWatch {
 /// later than asked for if there is one, and else the oldest.
 ///
 /// kNotFound      there is no past of a profile of that name
-/// kUnavailable   nobody watches, or nothing is remembered yet
+/// kUnavailable   nobody watches, or nothing is remembered yet; of the heap also when its hooks
+///                are not active
 [[nodiscard]] Result<Profile> ProfileSince(const std::string& name,
                                            std::chrono::nanoseconds ago);
 

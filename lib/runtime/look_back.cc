@@ -56,7 +56,11 @@ Result<Before> Find(const History& history, std::int64_t then_ns) {
 
 Result<Before> FindBefore(const runtime::WatchState& state, const std::string& name,
                           std::int64_t then_ns) {
-  if (name == "heap" || name == "allocs") return Find(state.past.heap(), then_ns);
+  if (name == "heap" || name == "allocs") {
+    const core::HookDescription hooks = state.core.describe_hooks();
+    if (!hooks.active) return Status(StatusCode::kUnavailable, hooks.reason);
+    return Find(state.past.heap(), then_ns);
+  }
   if (name == "goroutine") return Find(state.goroutines, then_ns);
   if (name == "connections") return Find(state.connections, then_ns);
   return Status(
