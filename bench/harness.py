@@ -26,7 +26,7 @@ class Row:
 
     def cells(self):
         met = {None: "", True: "yes", False: "**no**"}[self.met]
-        return [self.what, self.ours, self.peers, self.comparison, self.budget, met]
+        return [self.what, self.comparison, self.ours, self.peers, self.budget, met]
 
 
 @dataclasses.dataclass
@@ -120,7 +120,7 @@ def median_ratio(ours, base):
 
 
 def markdown(rows):
-    head = ["what", "ours", "peers", "ratio or difference", "budget", "met"]
+    head = ["what", "ratio or difference", "ours", "peers", "budget", "met"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -7,9 +7,23 @@ import sys
 import harness
 
 NAMES = ["malloc_pair", "free_filter", "stack_capture", "unwind_rows", "clang_compile", "heap_profile",
-         "registry", "trace", "receive", "asio_spawn", "cpu_profile", "contention", "metrics"]
+         "registry", "trace", "receive", "asio_spawn", "cpu_profile", "contention", "metrics", "services", "leak_watch"]
 # Too long for everybody's every run.
 ONLY_WHEN_NAMED = ["clang_instructions", "oom"]
+
+
+BEGIN = "<!-- from here to the next mark ./dev bench writes -->\n"
+END = "<!-- ./dev bench -->\n"
+
+
+def put_into(document, text):
+    """The complete table becomes that of the document."""
+    before, _, rest = document.read_text().partition(BEGIN)
+    old, _, after = rest.partition(END)
+    if not old:
+        raise SystemExit(f"bench: {document} has no place for the table: {BEGIN}")
+    document.write_text(f"{before}{BEGIN}{text}{END}{after}")
+    print(f"bench: written to {document}", file=sys.stderr)
 
 
 def main():
@@ -38,6 +52,8 @@ def main():
         report = context.build / "bench" / "report.md"
         report.write_text(f"{harness.machine()}\n\n{table}")
         print(f"bench: written to {report}", file=sys.stderr)
+        if not arguments.names:
+            put_into(context.root / "docs" / "performance.md", report.read_text())
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 # bench/run.sh BUILD_DIR [--smoke] [NAME...]
 # Every promised number beside its peers, as one Markdown table, also in BUILD_DIR/bench/report.md.
 # NAME: malloc_pair free_filter stack_capture unwind_rows clang_compile heap_profile registry trace receive
-# asio_spawn cpu_profile contention metrics; default all of them. clang_instructions, ten minutes,
-# and oom, twenty, only when named.
+# asio_spawn cpu_profile contention metrics services leak_watch; default all of them, and then the table of
+# docs/performance.md is made anew. clang_instructions, ten minutes, and oom, twenty, only when named.
 # --smoke: tiny iterations; says whether every benchmark runs, not what anything costs.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
