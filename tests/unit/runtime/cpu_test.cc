@@ -132,7 +132,7 @@ TEST(CpuProfile, WaitsBetweenBurstsOfWorkAreNotInterrupted) {
   close(epoll);
   std::int64_t samples = 0;
   for (const Sample& sample : profile.samples) samples += sample.values[0];
-  EXPECT_GT(samples, 50);
+  EXPECT_GT(samples, 10);
   EXPECT_LE(interrupted, 5);
 }
 
