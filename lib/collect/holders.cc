@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
+#include "collect/visit.h"
 #include "profile/label_name.h"
 
 namespace heldby::collect {
@@ -18,13 +19,6 @@ namespace {
 
 std::int64_t Since(std::uint64_t now_ns, std::uint64_t then_ns) {
   return now_ns > then_ns ? static_cast<std::int64_t>(now_ns - then_ns) : 0;
-}
-
-// visit_* takes a function and a context; this makes them of one lambda.
-template <typename View, typename Function>
-void Visit(void (*visit)(void (*)(void*, const View&), void*), Function function) {
-  visit([](void* context, const View& view) { (*static_cast<Function*>(context))(view); },
-        &function);
 }
 
 }  // namespace

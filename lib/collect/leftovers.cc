@@ -7,19 +7,13 @@
 #include "collect/holders.h"
 #include "collect/parked_tasks.h"
 #include "collect/stack_locations.h"
+#include "collect/visit.h"
 #include "profile/builder.h"
 
 namespace heldby::collect {
 namespace {
 
 constexpr std::uint64_t kObjectUnit = 4096;
-
-// visit_* takes a function and a context; this makes them of one lambda.
-template <typename View, typename Function>
-void Visit(void (*visit)(void (*)(void*, const View&), void*), Function function) {
-  visit([](void* context, const View& view) { (*static_cast<Function*>(context))(view); },
-        &function);
-}
 
 SampleKind KindOf(const core::LiveSampleView& sample) {
   return {.site = sample.site,

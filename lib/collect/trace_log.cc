@@ -8,16 +8,11 @@
 #include "collect/proc_task.h"
 #include "collect/socket_state.h"
 #include "collect/threads.h"
+#include "collect/visit.h"
 #include "core/base/clock.h"
 
 namespace heldby::collect {
 namespace {
-
-template <typename View, typename Function>
-void Visit(void (*visit)(void (*)(void*, const View&), void*), Function function) {
-  visit([](void* context, const View& view) { (*static_cast<Function*>(context))(view); },
-        &function);
-}
 
 bool NamesATask(core::EventKind kind) {
   using core::EventKind;
