@@ -134,10 +134,13 @@ std::uintptr_t PlaceOf(const Module& module) {
 
 constexpr std::ptrdiff_t kTableBytes = 512;
 
-// Not beyond the table's page: behind that there may be a hole of the library.
+// Not beyond the table's page, behind which there may be a hole of the library, nor beyond its
+// end.
 FirstPage FirstPageOf(const Module& module) {
-  const auto left = static_cast<std::ptrdiff_t>(
+  const auto of_page = static_cast<std::ptrdiff_t>(
       kPage - reinterpret_cast<std::uintptr_t>(module.eh_frame_hdr) % kPage);
+  const std::ptrdiff_t of_module = module.end - module.eh_frame_hdr;
+  const std::ptrdiff_t left = of_page < of_module ? of_page : of_module;
   return {module.begin, FirstPageBytes(module), module.eh_frame_hdr,
           static_cast<std::uint64_t>(left < kTableBytes ? left : kTableBytes)};
 }

@@ -263,7 +263,12 @@ TEST(Router, ALargeBodyOfAddressesOfThisProcessCostsLittle) {
   const double used = CpuSeconds() - before;
   EXPECT_EQ(response.status, 200);
   EXPECT_GT(std::ranges::count(response.body, '\n'), 10'000);
-  EXPECT_LT(used, 5.0) << "one by one: 20 s; a batch: a fifth of a second";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr double kMostSeconds = 60;  // thirty times as long, with neighbours
+#else
+  constexpr double kMostSeconds = 5;
+#endif
+  EXPECT_LT(used, kMostSeconds) << "one by one: 20 s; a batch: a fifth of a second";
   RecordProperty("cpu_ms", static_cast<int>(used * 1000));
 }
 
