@@ -71,8 +71,8 @@ Response Since(const ProfileEntry& entry, const Query& query, std::string_view g
   const std::string text = is_number ? Concat(given, "s") : std::string(given);
   if (!absl::ParseDuration(text, &ago) || ago <= absl::ZeroDuration() ||
       ago > absl::Hours(24 * 366)) {
-    return ErrorReply(400, Concat("since is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
-                                  "\"; accepted: a time such as 90s, 10m, 1h or 48h"));
+    return ErrorReply(400, Concat("since is ", Quoted(given),
+                                  "; accepted: a time such as 90s, 10m, 1h or 48h"));
   }
   for (const char* other : {"seconds", "debug", "labels", "frames"}) {
     if (const auto value = query.Get(other); !value.empty() && value != "0") {
@@ -103,9 +103,9 @@ Result<HolderLabels> ParseHolderLabels(std::string_view text) {
     } else if (word == "age") {
       labels.age = true;
     } else {
-      return Status(
-          StatusCode::kInvalidArgument,
-          Concat("labels has \"", word, "\"; accepted: connection, task, state, age, or all"));
+      return Status(StatusCode::kInvalidArgument,
+                    Concat("labels has ", Quoted(word),
+                           "; accepted: connection, task, state, age, or all"));
     }
   }
   return labels;
@@ -266,10 +266,9 @@ Response SetRate(const ProfileEntry& entry, const Query& query) {
   const std::string_view given = query.Get(rate.parameter);
   const auto value = ParseInteger(given);
   if (!value || *value < 0 || *value > rate.most) {
-    return ErrorReply(
-        400,
-        Concat("\"", rate.parameter, "\" is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
-               "\"; accepted: a whole number, ", rate.meaning, ", to ", rate.most));
+    return ErrorReply(400,
+                      Concat("\"", rate.parameter, "\" is ", Quoted(given),
+                             "; accepted: a whole number, ", rate.meaning, ", to ", rate.most));
   }
   const std::int64_t before = rate.set(*value);
   return TextReply(Concat("before: ", before, "\nnow: ", *value, "\n"));
@@ -282,7 +281,7 @@ Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) 
   const std::string_view rate = query.Get("hz");
   const std::int64_t hz = rate.empty() ? 100 : ParseInteger(rate).value_or(0);
   if (hz < kMinCpuHz || hz > kMaxCpuHz) {
-    return ErrorReply(400, Concat("hz is \"", rate, "\"; accepted: 1 to 1000"));
+    return ErrorReply(400, Concat("hz is ", Quoted(rate), "; accepted: 1 to 1000"));
   }
   const auto labels = ParseHolderLabels(query.Get("labels"));
   if (!labels) return ErrorReply(400, labels.status().message());
@@ -313,12 +312,12 @@ Response WallProfile(const Query& query, const std::function<bool()>& cancelled)
     seconds = ParseInteger(given).value_or(0);
     if (seconds <= 0) {
       return ErrorReply(400,
-                        Concat("seconds is \"", given, "\"; accepted: a positive integer"));
+                        Concat("seconds is ", Quoted(given), "; accepted: a positive integer"));
     }
   }
   const std::string_view format = query.Get("format");
   if (!format.empty() && format != "pprof" && format != "folded") {
-    return ErrorReply(400, Concat("format is \"", format, "\"; accepted: pprof or folded"));
+    return ErrorReply(400, Concat("format is ", Quoted(format), "; accepted: pprof or folded"));
   }
   const auto profile =
       ProfileWall({.duration = std::chrono::seconds(std::min(seconds, kMaxSeconds)),
