@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import socket
-import struct
 import threading
 import urllib.request
 
