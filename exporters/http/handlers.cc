@@ -151,24 +151,6 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   return rows;
 }
 
-// "0x1+0x2+17": those that are numbers, and not 0.
-std::vector<std::uint64_t> ParseAddresses(std::string_view text) {
-  std::vector<std::uint64_t> addresses;
-  while (!text.empty()) {
-    const auto plus = text.find('+');
-    std::string_view word = text.substr(0, plus);
-    text.remove_prefix(plus == text.npos ? text.size() : plus + 1);
-    while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
-    std::uint64_t address = 0;
-    const absl::string_view digits = AsPiece(word);
-    const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
-    const bool is_number =
-        is_hex ? absl::SimpleHexAtoi(digits, &address) : absl::SimpleAtoi(digits, &address);
-    if (is_number && address != 0) addresses.push_back(address);
-  }
-  return addresses;
-}
-
 }  // namespace
 
 Response IndexPage(std::span<const ProfileEntry> profiles) {
@@ -364,26 +346,6 @@ Response CommandLine() {
   std::string arguments{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (arguments.ends_with('\0')) arguments.pop_back();
   return TextReply(std::move(arguments));
-}
-
-Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names) {
-  const std::vector<std::uint64_t> asked = ParseAddresses(addresses);
-  // Each once: a body of one-digit numbers holds half a million of them.
-  std::vector<std::uint64_t> distinct = asked;
-  std::ranges::sort(distinct);
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  const std::vector<std::string> names = symbol_names(distinct);
-  if (names.size() != distinct.size()) return ErrorReply(500, "out of memory");
-  // pprof asks only whether the number is 0, which would mean "no symbols at all".
-  std::string body = "num_symbols: 1\n";
-  for (const std::uint64_t address : asked) {
-    const auto at = std::ranges::lower_bound(distinct, address) - distinct.begin();
-    const std::string& name = names[static_cast<std::size_t>(at)];
-    if (name.empty()) continue;
-    // The client drops a line that is not terminated, the last one too.
-    absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");
-  }
-  return TextReply(std::move(body));
 }
 
 }  // namespace heldby::http

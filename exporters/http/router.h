@@ -18,6 +18,7 @@
 #include "exporters/http/delta_series.h"
 #include "exporters/http/handlers.h"
 #include "exporters/http/profile_table.h"
+#include "exporters/http/symbols_page.h"
 #include "exporters/http/target.h"
 #include "heldby/http.h"
 
