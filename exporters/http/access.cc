@@ -21,6 +21,7 @@ namespace heldby::http {
 namespace {
 
 constexpr std::size_t kMinTokenBytes = 16;
+constexpr std::size_t kMaxTokenBytes = 4096;  // the whole header has 8 KiB
 
 std::vector<const std::string*> AllHeaders(const Request& request, absl::string_view name) {
   std::vector<const std::string*> values;
@@ -32,13 +33,17 @@ std::vector<const std::string*> AllHeaders(const Request& request, absl::string_
 
 // "Name:80" -> "name", "[::1]:80" -> "::1". The port is not checked: tunnels such as
 // `ssh -L` and `kubectl port-forward` change it, and a rebound name is wrong with any port.
+// What follows a "]" or stands behind the last ":" must be a port, or none of it is a host.
 std::string HostOf(std::string_view authority) {
-  std::string host;
-  if (authority.starts_with('[')) {
-    host = authority.substr(1, authority.find(']') - 1);
-  } else {
-    host = authority.substr(0, authority.rfind(':'));
-  }
+  const bool bracketed = authority.starts_with('[');
+  const auto end = bracketed ? authority.find(']') : authority.rfind(':');
+  if (bracketed && end == authority.npos) return {};
+  std::string_view port = authority.substr(std::min(end, authority.size()));
+  if (bracketed) port.remove_prefix(1);
+  const bool has_port = port.starts_with(':');
+  if (!port.empty() && !has_port) return {};
+  if (port.find_first_not_of("0123456789", has_port ? 1 : 0) != port.npos) return {};
+  std::string host(authority.substr(bracketed ? 1 : 0, bracketed ? end - 1 : end));
   absl::AsciiStrToLower(&host);
   if (host.ends_with('.')) host.pop_back();
   return host;
@@ -55,12 +60,24 @@ bool ConstantTimeEquals(std::string_view sent, std::string_view secret) {
   return difference == 0;
 }
 
+// Browsers tell of GETs, too, which have no Origin, where they come from. A click on a link is
+// let through: the user sees what it opens, and the page that had the link does not.
+bool IsForeignPage(const Request& request) {
+  const auto is = [&request](std::string_view name, std::string_view value) {
+    const std::string* sent = FindHeader(request, name);
+    return sent != nullptr && absl::EqualsIgnoreCase(*sent, AsPiece(value));
+  };
+  if (!is("Sec-Fetch-Site", "cross-site") && !is("Sec-Fetch-Site", "same-site")) return false;
+  return request.method != "GET" || !is("Sec-Fetch-Mode", "navigate") ||
+         !is("Sec-Fetch-Dest", "document");
+}
+
 Status InvalidToken(std::string_view source, const std::string& path, std::string_view why) {
   return Status(StatusCode::kInvalidArgument,
                 Concat(source, " is \"", path, "\": ", why,
-                       "; accepted: a regular file, not readable by group or others "
-                       "(chmod 600), whose first line is a token of at least 16 visible "
-                       "characters"));
+                       "; accepted: a regular file of this user's or root's, not readable by "
+                       "group or others (chmod 600), whose first line is a token of 16 to 4096 "
+                       "visible characters"));
 }
 
 }  // namespace
@@ -124,6 +141,7 @@ std::optional<Response> AccessPolicy::Refuse(const Request& request, bool is_htt
       return ErrorReply(403, "requests from another origin are refused");
     }
   }
+  if (IsForeignPage(request)) return ErrorReply(403, "requests from another site are refused");
   // A liveness probe has no secret to offer and learns none.
   const auto target = ParseTarget(request.target);
   if (target && target->path == "/healthz") return std::nullopt;
@@ -132,14 +150,16 @@ std::optional<Response> AccessPolicy::Refuse(const Request& request, bool is_htt
 
 Result<std::string> ReadTokenFile(std::string_view source, const std::string& path) {
   // O_NONBLOCK: opening a FIFO must not wait for its writer. Links are followed: mounted
-  // secrets are links.
+  // secrets are links. Where a link leads to another user's file, that user knows the token.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return InvalidToken(source, path, Concat("open: ", ::strerrordesc_np(errno)));
   struct stat info {};
   std::string why;
-  std::string line(4096, '\0');
+  std::string line(kMaxTokenBytes + 1, '\0');
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     why = "it is not a regular file";
+  } else if (info.st_uid != ::geteuid() && info.st_uid != 0) {
+    why = "it belongs to another user";
   } else if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     why = "group or others have rights on it";
   } else {
@@ -149,6 +169,9 @@ Result<std::string> ReadTokenFile(std::string_view source, const std::string& pa
   ::close(fd);
   if (!why.empty()) return InvalidToken(source, path, why);
   line.resize(std::min(line.find('\n'), line.size()));
+  if (line.size() > kMaxTokenBytes) {
+    return InvalidToken(source, path, "its first line is too long");
+  }
   const std::string token(absl::StripAsciiWhitespace(line));
   if (token.size() < kMinTokenBytes)
     return InvalidToken(source, path, "its first line is too short");

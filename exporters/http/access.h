@@ -1,10 +1,11 @@
-// exporters/http/access.h - who may ask: Host, Origin, bearer token.
+// exporters/http/access.h - who may ask: Host, Origin, Sec-Fetch-Site, bearer token.
 //
 // Threads  Refuse(): any, concurrently.
 // Signals  unsafe: allocates.
 // Source   a web page in the user's browser can send requests to loopback. It cannot choose the
 //          Host header it sends, nor hide its Origin: checking both ends DNS rebinding and
-//          cross-site requests. A unix socket is out of a browser's reach.
+//          cross-site requests; a GET without an Origin, such as an image's, tells its site in
+//          Sec-Fetch-Site (W3C Fetch Metadata). A unix socket is out of a browser's reach.
 #pragma once
 
 #include <optional>
@@ -42,7 +43,8 @@ class AccessPolicy {
   std::vector<std::string> extra_hosts_;  // lower case
 };
 
-/// The first line of the file. A file that others can read is refused: it is no secret.
+/// The first line of the file. A file that others can read, or another user's, is refused: it
+/// is no secret.
 /// kInvalidArgument  the message names the file and what is accepted.
 [[nodiscard]] Result<std::string> ReadTokenFile(std::string_view source,
                                                 const std::string& path);

@@ -71,8 +71,8 @@ Response Since(const ProfileEntry& entry, const Query& query, std::string_view g
   const std::string text = is_number ? Concat(given, "s") : std::string(given);
   if (!absl::ParseDuration(text, &ago) || ago <= absl::ZeroDuration() ||
       ago > absl::Hours(24 * 366)) {
-    return ErrorReply(400, Concat("since is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
-                                  "\"; accepted: a time such as 90s, 10m, 1h or 48h"));
+    return ErrorReply(400, Concat("since is ", Quoted(given),
+                                  "; accepted: a time such as 90s, 10m, 1h or 48h"));
   }
   for (const char* other : {"seconds", "debug", "labels", "frames"}) {
     if (const auto value = query.Get(other); !value.empty() && value != "0") {
@@ -103,9 +103,9 @@ Result<HolderLabels> ParseHolderLabels(std::string_view text) {
     } else if (word == "age") {
       labels.age = true;
     } else {
-      return Status(
-          StatusCode::kInvalidArgument,
-          Concat("labels has \"", word, "\"; accepted: connection, task, state, age, or all"));
+      return Status(StatusCode::kInvalidArgument,
+                    Concat("labels has ", Quoted(word),
+                           "; accepted: connection, task, state, age, or all"));
     }
   }
   return labels;
@@ -149,24 +149,6 @@ std::vector<IndexRow> IndexRows(std::span<const ProfileEntry> profiles) {
   std::ranges::for_each(CustomProfiles(), add);
   std::ranges::sort(rows, {}, &IndexRow::name);
   return rows;
-}
-
-// "0x1+0x2+17": those that are numbers, and not 0.
-std::vector<std::uint64_t> ParseAddresses(std::string_view text) {
-  std::vector<std::uint64_t> addresses;
-  while (!text.empty()) {
-    const auto plus = text.find('+');
-    std::string_view word = text.substr(0, plus);
-    text.remove_prefix(plus == text.npos ? text.size() : plus + 1);
-    while (word.ends_with('\n') || word.ends_with('\r')) word.remove_suffix(1);
-    std::uint64_t address = 0;
-    const absl::string_view digits = AsPiece(word);
-    const bool is_hex = word.starts_with("0x") || word.starts_with("0X");
-    const bool is_number =
-        is_hex ? absl::SimpleHexAtoi(digits, &address) : absl::SimpleAtoi(digits, &address);
-    if (is_number && address != 0) addresses.push_back(address);
-  }
-  return addresses;
 }
 
 }  // namespace
@@ -266,10 +248,9 @@ Response SetRate(const ProfileEntry& entry, const Query& query) {
   const std::string_view given = query.Get(rate.parameter);
   const auto value = ParseInteger(given);
   if (!value || *value < 0 || *value > rate.most) {
-    return ErrorReply(
-        400,
-        Concat("\"", rate.parameter, "\" is \"", absl::CHexEscape(AsPiece(given.substr(0, 64))),
-               "\"; accepted: a whole number, ", rate.meaning, ", to ", rate.most));
+    return ErrorReply(400,
+                      Concat("\"", rate.parameter, "\" is ", Quoted(given),
+                             "; accepted: a whole number, ", rate.meaning, ", to ", rate.most));
   }
   const std::int64_t before = rate.set(*value);
   return TextReply(Concat("before: ", before, "\nnow: ", *value, "\n"));
@@ -282,7 +263,7 @@ Response CpuProfile(const Query& query, const std::function<bool()>& cancelled) 
   const std::string_view rate = query.Get("hz");
   const std::int64_t hz = rate.empty() ? 100 : ParseInteger(rate).value_or(0);
   if (hz < kMinCpuHz || hz > kMaxCpuHz) {
-    return ErrorReply(400, Concat("hz is \"", rate, "\"; accepted: 1 to 1000"));
+    return ErrorReply(400, Concat("hz is ", Quoted(rate), "; accepted: 1 to 1000"));
   }
   const auto labels = ParseHolderLabels(query.Get("labels"));
   if (!labels) return ErrorReply(400, labels.status().message());
@@ -313,12 +294,12 @@ Response WallProfile(const Query& query, const std::function<bool()>& cancelled)
     seconds = ParseInteger(given).value_or(0);
     if (seconds <= 0) {
       return ErrorReply(400,
-                        Concat("seconds is \"", given, "\"; accepted: a positive integer"));
+                        Concat("seconds is ", Quoted(given), "; accepted: a positive integer"));
     }
   }
   const std::string_view format = query.Get("format");
   if (!format.empty() && format != "pprof" && format != "folded") {
-    return ErrorReply(400, Concat("format is \"", format, "\"; accepted: pprof or folded"));
+    return ErrorReply(400, Concat("format is ", Quoted(format), "; accepted: pprof or folded"));
   }
   const auto profile =
       ProfileWall({.duration = std::chrono::seconds(std::min(seconds, kMaxSeconds)),
@@ -365,26 +346,6 @@ Response CommandLine() {
   std::string arguments{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (arguments.ends_with('\0')) arguments.pop_back();
   return TextReply(std::move(arguments));
-}
-
-Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names) {
-  const std::vector<std::uint64_t> asked = ParseAddresses(addresses);
-  // Each once: a body of one-digit numbers holds half a million of them.
-  std::vector<std::uint64_t> distinct = asked;
-  std::ranges::sort(distinct);
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  const std::vector<std::string> names = symbol_names(distinct);
-  if (names.size() != distinct.size()) return ErrorReply(500, "out of memory");
-  // pprof asks only whether the number is 0, which would mean "no symbols at all".
-  std::string body = "num_symbols: 1\n";
-  for (const std::uint64_t address : asked) {
-    const auto at = std::ranges::lower_bound(distinct, address) - distinct.begin();
-    const std::string& name = names[static_cast<std::size_t>(at)];
-    if (name.empty()) continue;
-    // The client drops a line that is not terminated, the last one too.
-    absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");
-  }
-  return TextReply(std::move(body));
 }
 
 }  // namespace heldby::http

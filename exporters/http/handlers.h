@@ -20,9 +20,6 @@
 
 namespace heldby::http {
 
-/// One name per address, in their order; empty where there is none. Like heldby::SymbolNames.
-using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::uint64_t>&);
-
 [[nodiscard]] Response IndexPage(std::span<const ProfileEntry> profiles);
 
 /// debug, gc and seconds, in the order in which Go checks them.
@@ -56,9 +53,5 @@ struct TimedPage {
 [[nodiscard]] std::span<const TimedPage> TimedPages();
 
 [[nodiscard]] Response CommandLine();
-
-/// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.
-/// They are looked up at once: one by one, each would cost a pass over a symbol table.
-[[nodiscard]] Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names);
 
 }  // namespace heldby::http

@@ -80,8 +80,7 @@ class DirectoryLock {
 Status CheckDirectory(const DirectoryLock& directory, const std::string& display) {
   struct stat info {};
   if (::fstat(directory.fd(), &info) != 0) return UnavailableErrno(display, "fstat", errno);
-  const uid_t self = ::geteuid();
-  if (info.st_uid != self && info.st_uid != 0 && self != 0) {
+  if (info.st_uid != ::geteuid() && info.st_uid != 0) {
     return Unavailable(display, "its directory belongs to another user");
   }
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0) {

@@ -1,5 +1,6 @@
 #include "exporters/http/metrics_page.h"
 
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -48,12 +49,13 @@ Response MetricsPage(const Request& request) {
   prometheus_text::AppendFamilies(*families, &written, &text);
   const MetricFamily own[] = {
       ProcessRequestCounts().Family(),
+      ProcessRequestCounts().DroppedConnections(),
       {"heldby_attached_dropped_total",
        "Families of attached metrics that were left out: of a name that "
        "is on the page already, malformed, or not told in time.",
        MetricType::kCounter,
        {{{}, static_cast<double>(prometheus_text::AttachedDroppedTotal())}}}};
-  prometheus_text::AppendFamilies({own[0], own[1]}, &written, &text);
+  prometheus_text::AppendFamilies({std::begin(own), std::end(own)}, &written, &text);
   prometheus_text::AppendAttached(&written, &text);
   Response response = TextReply({});
   response.headers[0].second = "text/plain; version=0.0.4; charset=utf-8";

@@ -39,6 +39,13 @@ MetricFamily RequestCounts::Family() const {
   return family;
 }
 
+MetricFamily RequestCounts::DroppedConnections() const {
+  return {"heldby_http_connections_dropped_total",
+          "Connections that were closed to make room for others.",
+          MetricType::kCounter,
+          {{{}, static_cast<double>(dropped_connections_.load())}}};
+}
+
 RequestCounts& ProcessRequestCounts() {
   static auto* counts = new RequestCounts;  // a server may outlive the program's statics
   return *counts;

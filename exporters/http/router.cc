@@ -47,6 +47,16 @@ std::size_t Router::MaxBodyBytes(const Request& request) {
   return target && target->path == "/debug/pprof/symbol" ? kMaxSymbolBodyBytes : 0;
 }
 
+bool Router::Waits(const Request& request) {
+  const auto target = ParseTarget(request.target);
+  if (!target) return false;
+  if (std::ranges::find(TimedPages(), target->path, &TimedPage::path) != TimedPages().end()) {
+    return true;
+  }
+  const auto query = Query::Parse(target->raw_query);
+  return query && !query->Get("seconds").empty();
+}
+
 bool Router::IsImmediate(const Request& request) {
   const auto target = ParseTarget(request.target);
   return target && target->path == "/healthz";

@@ -18,6 +18,7 @@
 #include "exporters/http/delta_series.h"
 #include "exporters/http/handlers.h"
 #include "exporters/http/profile_table.h"
+#include "exporters/http/symbols_page.h"
 #include "exporters/http/target.h"
 #include "heldby/http.h"
 
@@ -36,6 +37,9 @@ class Router {
 
   /// How much body is worth reading for this request: 0 where no handler looks at it.
   [[nodiscard]] static std::size_t MaxBodyBytes(const Request& request);
+
+  /// True if Route() waits for as long as the client has asked for.
+  [[nodiscard]] static bool Waits(const Request& request);
 
   /// True if Route() answers at once and touches no profile: fit for a thread that must not
   /// wait.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -14,11 +15,13 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <exception>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include "exporters/http/fork_fds.h"
 #include "exporters/http/reply.h"
+#include "exporters/http/request_counts.h"
 #include "exporters/http/session.h"
 #include "exporters/http/workers.h"
 
@@ -28,6 +31,9 @@ namespace {
 namespace asio = boost::asio;
 using boost::beast::error_code;
 using std::chrono::steady_clock;
+
+// Fewer than there are connections: each is looked at before the ones that push it out.
+constexpr int kAcceptsAtOnce = 8;
 
 Channel DescribeChannel(int fd) {
   sockaddr_storage storage{};
@@ -79,12 +85,18 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   const Limits& limits() const override { return limits_; }
   const AccessPolicy& access() const override { return access_; }
   const Router& router() const override { return router_; }
-  bool RunOnWorker(std::function<void()> work, std::function<void()> done) override {
+  bool RunOnWorker(bool waits, std::function<void()> work,
+                   std::function<void()> done) override {
+    if (waits && waits_at_work_ >= limits_.waits_at_work) return false;
     auto keep = shared_from_this();
-    return workers_.TryRun([keep, work = std::move(work)] { work(); },
-                           [keep, done = std::move(done)] {
-                             if (keep->HasDescriptors()) asio::post(keep->io_, done);
-                           });
+    const bool started = workers_.TryRun([keep, work = std::move(work)] { work(); },
+                                         [keep, waits, done = std::move(done)] {
+                                           if (waits) --keep->waits_at_work_;
+                                           if (keep->HasDescriptors())
+                                             asio::post(keep->io_, done);
+                                         });
+    if (started && waits) ++waits_at_work_;
+    return started;
   }
 
   void Run() {
@@ -125,7 +137,8 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
 
   void Accept() {
     if (!HasDescriptors()) return;
-    for (;;) {
+    // Some at a time: those who connect without end must not keep us from those who have.
+    for (int taken = 0; taken < kAcceptsAtOnce; ++taken) {
       const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
         Adopt(fd);
@@ -137,6 +150,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
         return StartTicking();
       }
     }
+    AwaitConnection();
   }
 
   void Adopt(int fd) {
@@ -144,11 +158,12 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     // Those who are turned away stay for the second that their answer needs to reach them.
     if (sessions_.size() >= 2 * limits_.connections) {
       ::close(fd);
+      ProcessRequestCounts().AddDroppedConnection();
       return;
     }
     const auto served = std::ranges::count(
         sessions_, false, [](const auto& session) { return session->is_turned_away(); });
-    const bool has_room = static_cast<std::size_t>(served) < limits_.connections || EvictIdle();
+    const bool has_room = static_cast<std::size_t>(served) < limits_.connections || Evict();
     CloseInForkedChild(fd);
     Session::Socket socket(io_, asio::generic::stream_protocol(FamilyOf(fd), 0), fd);
     auto session = std::make_shared<Session>(*this, std::move(socket), DescribeChannel(fd));
@@ -160,13 +175,15 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     session->TurnAway(std::move(busy));
   }
 
-  // Keep-alive is a courtesy that a new client outranks.
-  bool EvictIdle() {
-    const auto oldest = std::ranges::min_element(sessions_, {}, [](const auto& session) {
-      return session->idle_since().value_or(Session::TimePoint::max());
+  bool Evict() {
+    const auto now = steady_clock::now();
+    constexpr std::pair kNever(std::numeric_limits<int>::max(), Session::TimePoint::max());
+    const auto least = std::ranges::min_element(sessions_, {}, [&](const auto& session) {
+      return session->Expendable(now).value_or(kNever);
     });
-    if (oldest == sessions_.end() || !(*oldest)->idle_since()) return false;
-    (*oldest)->Close();
+    if (least == sessions_.end() || !(*least)->Expendable(now)) return false;
+    (*least)->Close();
+    ProcessRequestCounts().AddDroppedConnection();
     DropClosed();
     return true;
   }
@@ -209,6 +226,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   std::vector<std::shared_ptr<Session>> sessions_;
   bool ticking_ = false;
   bool accept_paused_ = false;
+  std::atomic<int> waits_at_work_{0};
   Workers workers_;
 };
 

@@ -6,12 +6,12 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
-#include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "exporters/http/fork_fds.h"
 #include "exporters/http/reply.h"
+#include "exporters/http/request_counts.h"
 #include "profile/text.h"
 
 namespace heldby::http {
@@ -51,12 +51,15 @@ std::string SerializeHead(const Response& response, bool keep_alive) {
 Response RouteNoThrow(const Router& router, const Request& request) {
   try {
     return router.Route(request);
-  } catch (const std::exception&) {
+  } catch (...) {  // metrics come from functions of the program's, which may throw anything
     Response response;
     response.status = 500;
     return response;
   }
 }
+
+// What never reached the router, or was told to come back. A client chooses none of the words.
+void CountRefusal(int status) { ProcessRequestCounts().Add("other", status); }
 
 }  // namespace
 
@@ -75,6 +78,7 @@ void Session::Start() { AwaitRequest(); }
 
 void Session::TurnAway(Response response) {
   is_turned_away_ = true;
+  CountRefusal(response.status);
   Write(std::move(response));
 }
 
@@ -84,9 +88,22 @@ void Session::Enter(State state, std::chrono::nanoseconds time_allowed) {
   deadline_ = entered_ + time_allowed;
 }
 
-std::optional<Session::TimePoint> Session::idle_since() const {
-  if (state_ != State::kIdle) return std::nullopt;
-  return entered_;
+std::optional<std::pair<int, Session::TimePoint>> Session::Expendable(TimePoint now) const {
+  if (is_turned_away_) return std::nullopt;
+  switch (state_) {
+    case State::kIdle:  // keep-alive is a courtesy that a new client outranks
+      return std::pair(is_first_request_ ? 1 : 0, entered_);
+    case State::kDraining:
+      return std::pair(0, entered_);
+    case State::kHeader:  // who means it sends all of it at once
+    case State::kBody:
+      return std::pair(1, entered_);
+    case State::kWriting:
+      if (now - entered_ < host_.limits().write_grace) return std::nullopt;
+      return std::pair(2, entered_);
+    default:
+      return std::nullopt;
+  }
 }
 
 void Session::Tick(TimePoint now) {
@@ -110,8 +127,7 @@ void Session::Close() {
 
 void Session::AwaitRequest() {
   const Limits& limits = host_.limits();
-  const bool is_first = std::exchange(is_first_request_, false);
-  Enter(State::kIdle, is_first ? limits.header_timeout : limits.idle_timeout);
+  Enter(State::kIdle, is_first_request_ ? limits.header_timeout : limits.idle_timeout);
   if (buffer_.size() > 0) return ReadHeader();  // pipelined
   socket_.async_wait(Socket::wait_read, [self = shared_from_this()](error_code error) {
     if (self->state_ != State::kIdle) return;
@@ -138,10 +154,12 @@ void Session::OnReadError(error_code error) {
   using Error = beast::http::error;
   keep_alive_ = false;
   if (error == Error::header_limit || error == Error::buffer_overflow) {
+    CountRefusal(431);
     return Write(ErrorReply(431, Concat("request header too large: at most ",
                                         host_.limits().header_bytes, " bytes")));
   }
   if (error == Error::body_limit) {
+    CountRefusal(413);
     return Write(ErrorReply(413, Concat("request body too large: at most ", kMaxSymbolBodyBytes,
                                         " bytes of addresses")));
   }
@@ -149,10 +167,12 @@ void Session::OnReadError(error_code error) {
   if (!is_parse_error || error == Error::end_of_stream || error == Error::partial_message) {
     return Close();  // the client left, or the network did
   }
+  CountRefusal(400);
   Write(ErrorReply(400, Concat("malformed HTTP request: ", error.message())));
 }
 
 void Session::OnHeader() {
+  is_first_request_ = false;
   job_ = std::make_shared<Job>();
   job_->request = ToRequest(parser_->get());
   keep_alive_ = parser_->keep_alive();
@@ -162,6 +182,7 @@ void Session::OnHeader() {
   if (has_body && max_body_bytes == 0) keep_alive_ = false;
   if (auto refusal =
           host_.access().Refuse(job_->request, parser_->get().version() == 10, channel_)) {
+    CountRefusal(refusal->status);
     if (has_body) keep_alive_ = false;
     if (job_->request.method == "HEAD") refusal->body.clear();
     return Write(*std::move(refusal));
@@ -200,11 +221,21 @@ void Session::Dispatch() {
   if (Router::IsImmediate(job_->request)) {
     return Write(RouteNoThrow(host_.router(), job_->request));
   }
+  // Nothing but its answer ends this state: without memory for a worker there is none.
+  try {
+    RunOnWorker();
+  } catch (...) {
+    Close();
+  }
+}
+
+void Session::RunOnWorker() {
   // The job outlives the session if the client leaves; it never touches the session's thread.
   job_->request.cancelled = [job = job_.get()] {
     return job->cancelled.load(std::memory_order_relaxed);
   };
   const bool started = host_.RunOnWorker(
+      Router::Waits(job_->request),
       [job = job_, &router = host_.router()] {
         job->response = RouteNoThrow(router, job->request);
       },
@@ -212,6 +243,7 @@ void Session::Dispatch() {
         if (self->state_ == State::kWorking) self->Write(std::move(self->job_->response));
       });
   if (started) return;
+  CountRefusal(503);
   Response busy = ErrorReply(503, "too many requests at work: try again");
   busy.headers.emplace_back("Retry-After", "1");
   if (job_->request.method == "HEAD") busy.body.clear();

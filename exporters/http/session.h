@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "exporters/http/access.h"
 #include "exporters/http/server.h"
@@ -36,8 +37,10 @@ class SessionHost {
   virtual const Limits& limits() const = 0;
   virtual const AccessPolicy& access() const = 0;
   virtual const Router& router() const = 0;
-  /// Runs `work` on a thread of its own, then `done` on the IO thread. False: none is free.
-  virtual bool RunOnWorker(std::function<void()> work, std::function<void()> done) = 0;
+  /// Runs `work` on a thread of its own, then `done` on the IO thread. False: none is free, or
+  /// none for one that `waits`: those may not have them all.
+  virtual bool RunOnWorker(bool waits, std::function<void()> work,
+                           std::function<void()> done) = 0;
 
  protected:
   ~SessionHost() = default;
@@ -62,8 +65,9 @@ class Session : public std::enable_shared_from_this<Session> {
 
   bool is_closed() const { return state_ == State::kClosed; }
   bool is_turned_away() const { return is_turned_away_; }
-  /// Since when the connection has waited for a request; nothing if it has one.
-  std::optional<TimePoint> idle_since() const;
+  /// How much better it is than others to give way to a new connection, and since when it is in
+  /// this state: the least of all gives way. Nothing: it may not.
+  std::optional<std::pair<int, TimePoint>> Expendable(TimePoint now) const;
 
  private:
   enum class State { kIdle, kHeader, kBody, kWorking, kWriting, kDraining, kClosed };
@@ -81,6 +85,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void ReadBody();
   void OnReadError(boost::beast::error_code error);
   void Dispatch();
+  void RunOnWorker();
   void Write(Response response);
   void OnWritten();
   void Drain();

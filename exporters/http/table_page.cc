@@ -149,7 +149,7 @@ Result<PageFormat> FormatFor(const Request& request, const Query& query) {
   if (format == "json") return PageFormat::kJson;
   if (!format.empty()) {
     return Status(StatusCode::kInvalidArgument,
-                  Concat("format is \"", format, "\"; accepted: html, text, json"));
+                  Concat("format is ", Quoted(format), "; accepted: html, text, json"));
   }
   const std::string* accept = FindHeader(request, "Accept");
   return accept != nullptr && accept->find("text/html") != std::string::npos
@@ -163,7 +163,7 @@ Result<std::size_t> LimitFor(const Query& query) {
   const auto limit = ParseInteger(text);
   if (!limit || *limit < 1 || *limit > kMostRows) {
     return Status(StatusCode::kInvalidArgument,
-                  Concat("limit is \"", text, "\"; accepted: 1 to ", kMostRows));
+                  Concat("limit is ", Quoted(text), "; accepted: 1 to ", kMostRows));
   }
   return static_cast<std::size_t>(*limit);
 }

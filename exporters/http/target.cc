@@ -1,5 +1,6 @@
 #include "exporters/http/target.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "absl/strings/ascii.h"
@@ -10,15 +11,6 @@
 
 namespace heldby::http {
 namespace {
-
-// Error texts quote what the client sent: bounded, and with nothing in it a terminal would
-// obey.
-std::string Quoted(std::string_view text) {
-  constexpr std::size_t kMaxQuotedBytes = 64;
-  const bool cut = text.size() > kMaxQuotedBytes;
-  return Concat("\"", absl::CHexEscape(AsPiece(text.substr(0, kMaxQuotedBytes))),
-                cut ? "...\"" : "\"");
-}
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -48,7 +40,20 @@ std::optional<std::string> Unescape(std::string_view text, bool plus_is_space) {
 
 }  // namespace
 
+std::string Quoted(std::string_view text) {
+  constexpr std::size_t kMaxQuotedBytes = 64;
+  const bool cut = text.size() > kMaxQuotedBytes;
+  return Concat("\"", absl::CHexEscape(AsPiece(text.substr(0, kMaxQuotedBytes))),
+                cut ? "...\"" : "\"");
+}
+
 Result<Target> ParseTarget(std::string_view target) {
+  // The query goes into a redirect's Location as it was sent.
+  if (std::ranges::any_of(target, [](unsigned char c) { return c <= ' ' || c == 0x7f; })) {
+    return Status(StatusCode::kInvalidArgument,
+                  Concat("request target ", Quoted(target),
+                         " has a character that must be percent-encoded"));
+  }
   Target parsed;
   std::string_view rest = target;
   const auto scheme_end = rest.find("://");

@@ -24,7 +24,12 @@ struct Target {
   std::string raw_query;  // as sent: /symbol reads addresses from it, not parameters
 };
 
-/// kInvalidArgument  neither "/path" nor "http://host/path", or a broken escape in the path.
+/// For error texts, which quote what the client sent: bounded, and with nothing in it that a
+/// terminal would obey.
+[[nodiscard]] std::string Quoted(std::string_view text);
+
+/// kInvalidArgument  a control character or a space, neither "/path" nor "http://host/path", or
+/// a broken escape in the path.
 [[nodiscard]] Result<Target> ParseTarget(std::string_view target);
 
 /// The parameters of a query. A name given more than once counts once: the first wins.

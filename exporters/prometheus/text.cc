@@ -117,7 +117,7 @@ std::string_view SkipBlanks(std::string_view text) {
 // "{key="value",...}", and nothing else of a label's value than what ends it matters: it may
 // be anything. False: that is not what the text begins with.
 bool ConsumeLabels(std::string_view* text) {
-  std::vector<std::string_view> keys;
+  absl::flat_hash_set<std::string_view> keys;  // a line may be 1 MiB of them
   text->remove_prefix(1);
   while (true) {
     *text = SkipBlanks(*text);
@@ -127,8 +127,7 @@ bool ConsumeLabels(std::string_view* text) {
     std::string_view key = text->substr(0, equals);
     key = key.substr(0, key.find_last_not_of(" \t") + 1);
     if (!IsName(key, /*colons=*/false) || key == "__name__") return false;
-    if (std::ranges::find(keys, key) != keys.end()) return false;
-    keys.push_back(key);
+    if (!keys.insert(key).second) return false;
     *text = SkipBlanks(text->substr(equals + 1));
     if (!text->starts_with('"')) return false;
     std::size_t end = 1;
@@ -209,8 +208,10 @@ int AppendText(std::string_view theirs, FamilyNames* written, std::string* text)
     const bool is_comment = line[0] == '#';
     const std::string_view name = is_comment ? NameInComment(line) : NameInSample(line);
     if (is_comment && name.empty()) continue;  // a remark, or OpenMetrics' end
-    const bool is_same = name == family || (!is_comment && BelongsTo(name, family) &&
-                                            !written->contains(AsPiece(name)));
+    // Before the first family there is none that a line could belong to, whatever its name.
+    const bool is_part =
+        !is_comment && BelongsTo(name, family) && !written->contains(AsPiece(name));
+    const bool is_same = !family.empty() && (name == family || is_part);
     if (!is_same) {
       family = std::string(name);
       is_shown = IsName(name, /*colons=*/true) && written->insert(family).second;

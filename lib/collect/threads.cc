@@ -107,10 +107,12 @@ class Collector {
     }
     // Which signal it will be is not known before the first is sent; who blocks the highest one
     // blocks them all, as far as anybody has been seen to do.
-    const auto blocks = std::ranges::stable_partition(asked, [](const core::AskedThread& one) {
+    const auto is_open = [](const core::AskedThread& one) {
       return !ProcTask(one.tid).Blocks(SIGRTMAX);
-    });
-    const auto count = static_cast<int>(blocks.begin() - asked.begin());
+    };
+    // Not std::ranges': what that one returns, clang 14 cannot compile.
+    const auto blocks = std::stable_partition(asked.begin(), asked.end(), is_open);
+    const auto count = static_cast<int>(blocks - asked.begin());
     const int signal =
         core_.threads->capture_by_signal(asked.data(), count, options_.timeout_ns);
     for (std::size_t i = 0; i < asked.size(); ++i) {

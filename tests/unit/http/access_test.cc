@@ -37,7 +37,9 @@ TEST(AccessPolicy, KnowsLoopbackNamesTheBoundAddressAndExtraHosts) {
   }
   for (const char* host :
        {"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.1.2.4",
-        "[::2]", "[", "xlocalhost", "example.com", "0.0.0.0"}) {
+        "[::2]", "[", "xlocalhost", "example.com", "0.0.0.0", "[::1", "[::1]evil.example",
+        "[::1]:evil", "localhost:evil", "localhost:80:evil.example", "user@localhost",
+        "127.0.0.1 evil.example", "127.1", "2130706433"}) {
     EXPECT_EQ(StatusOf(policy, {{"Host", host}}), 403) << host;
   }
 }
@@ -78,6 +80,34 @@ TEST(AccessPolicy, OnlyItsOwnOriginMayAsk) {
   for (const char* origin : {"null", "", "http://evil.example", "http://localhost:2",
                              "https://localhost:1", "http://localhost:1.evil.example"}) {
     EXPECT_EQ(StatusOf(policy, {{"Host", "localhost:1"}, {"Origin", origin}}), 403) << origin;
+  }
+}
+
+TEST(AccessPolicy, AnotherSitesPageMayLinkHereButEmbedNothing) {
+  const AccessPolicy policy("", "");
+  const auto status = [&policy](const char* site, const char* mode, const char* destination,
+                                const char* method = "GET") {
+    Request request;
+    request.method = method;
+    request.target = "/debug/pprof/profile?seconds=300";
+    request.headers = {{"Host", "127.0.0.1:6060"},
+                       {"Sec-Fetch-Site", site},
+                       {"Sec-Fetch-Mode", mode},
+                       {"Sec-Fetch-Dest", destination}};
+    const auto refusal = policy.Refuse(request, false, {});
+    return refusal ? refusal->status : 0;
+  };
+  for (const char* site : {"cross-site", "same-site", "Cross-Site"}) {
+    EXPECT_EQ(status(site, "no-cors", "image"), 403) << site;
+    EXPECT_EQ(status(site, "no-cors", "script"), 403) << site;
+    EXPECT_EQ(status(site, "cors", "empty"), 403) << site;
+    EXPECT_EQ(status(site, "navigate", "iframe"), 403) << site;
+    EXPECT_EQ(status(site, "navigate", "document", "POST"), 403) << site;
+    EXPECT_EQ(status(site, "navigate", "document"), 0) << site << ": a link in a page";
+  }
+  for (const char* site : {"same-origin", "none"}) {
+    EXPECT_EQ(status(site, "no-cors", "image"), 0) << site;
+    EXPECT_EQ(status(site, "navigate", "document"), 0) << site;
   }
 }
 
@@ -154,6 +184,33 @@ TEST_F(TokenFile, RefusesShortAndUnprintableTokens) {
                            "has a space in the middle", "has\001a control character"}) {
     Write(text, 0600);
     EXPECT_FALSE(ReadTokenFile("token_file", path_)) << text;
+  }
+}
+
+TEST_F(TokenFile, ALinkIsFollowedToAFileOfThisUsersAndToNoOther) {
+  Write(kToken, 0600);
+  const std::string link = directory_ + "/link";
+  ASSERT_EQ(::symlink(path_.c_str(), link.c_str()), 0);
+  EXPECT_TRUE(ReadTokenFile("token_file", link));
+  if (::geteuid() == 0) {  // only root can give a file away, and read it then
+    ASSERT_EQ(::chown(path_.c_str(), 65534, 65534), 0);
+    for (const std::string& path : {path_, link}) {
+      const auto token = ReadTokenFile("token_file", path);
+      ASSERT_FALSE(token) << path;
+      EXPECT_NE(token.status().message().find("belongs to another user"), std::string::npos);
+    }
+  }
+  ::unlink(link.c_str());
+}
+
+TEST_F(TokenFile, RefusesALineThatIsTooLongInsteadOfCuttingIt) {
+  Write(std::string(4096, 'a') + "\n", 0600);
+  const auto longest = ReadTokenFile("token_file", path_);
+  ASSERT_TRUE(longest) << longest.status().message();
+  EXPECT_EQ(longest->size(), 4096u);
+  for (const std::size_t size : {std::size_t{4097}, std::size_t{10} << 20}) {
+    Write(std::string(size, 'a'), 0600);
+    EXPECT_FALSE(ReadTokenFile("token_file", path_)) << size;
   }
 }
 

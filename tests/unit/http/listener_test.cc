@@ -155,6 +155,27 @@ TEST_F(UnixListener, RefusesADirectoryThatOthersCanWrite) {
   EXPECT_TRUE(Open()) << "sticky, like /tmp";
 }
 
+TEST_F(UnixListener, RefusesADirectoryOfAnotherUserEvenToRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a directory away";
+  ASSERT_EQ(::chown(directory_.c_str(), 65534, 65534), 0);
+  const auto listener = Open();
+  ASSERT_FALSE(listener);
+  EXPECT_NE(listener.status().message().find("belongs to another user"), std::string::npos);
+}
+
+TEST_F(UnixListener, LeavesALinkAloneWhereverItLeads) {
+  const auto elsewhere =
+      Listener::Open(*ParseListenAddress("unix:" + directory_ + "/other.sock"));
+  ASSERT_TRUE(elsewhere) << elsewhere.status().message();
+  for (const std::string& to : {directory_ + "/other.sock", directory_ + "/absent"}) {
+    ASSERT_EQ(::symlink(to.c_str(), path_.c_str()), 0);
+    const auto listener = Open();
+    ASSERT_FALSE(listener) << to;
+    EXPECT_NE(listener.status().message().find("not a socket"), std::string::npos);
+    ASSERT_EQ(::unlink(path_.c_str()), 0);
+  }
+}
+
 TEST_F(UnixListener, DoesNotRemoveTheFileOfItsSuccessor) {
   auto first = Open();
   ASSERT_TRUE(first);

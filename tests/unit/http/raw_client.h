@@ -52,6 +52,12 @@ class RawClient {
          std::string(more_headers) + "\r\n");
   }
 
+  /// True once there is something to read; nothing is read.
+  bool HasAnswer(std::chrono::milliseconds timeout) {
+    pollfd descriptor{fd_, POLLIN, 0};
+    return ::poll(&descriptor, 1, static_cast<int>(timeout.count())) > 0;
+  }
+
   /// All bytes until the server closes or `timeout` is over; closed() tells which.
   std::string ReadAll(std::chrono::milliseconds timeout = std::chrono::seconds(8)) {
     std::string all;

@@ -278,6 +278,24 @@ TEST(Router, SymbolRefusesMoreThanItsLimit) {
   EXPECT_EQ(Ask("POST", "/debug/pprof/symbol", std::string((1 << 20) + 1, '+')).status, 413);
 }
 
+TEST(Router, SymbolAnswersUpToItsBoundAndCountsTheRest) {
+  const auto long_names = [](const std::vector<std::uint64_t>& addresses) {
+    return std::vector<std::string>(addresses.size(), std::string(64 << 10, 'n'));
+  };
+  Request request;
+  request.method = "POST";
+  request.target = "/debug/pprof/symbol";
+  for (int i = 0; i < 1000; ++i) request.body += "0x401234+";
+  const Response response = Router(SampleProfiles(), long_names).Route(request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_LE(response.body.size(), kMaxSymbolAnswerBytes + 100);
+  EXPECT_GT(response.body.size(), kMaxSymbolAnswerBytes - (1 << 17));
+  const auto lines = std::ranges::count(response.body, '\n');
+  const std::string last =
+      "# " + std::to_string(1000 - (lines - 2)) + " lines left out: more than 8388608 bytes\n";
+  EXPECT_TRUE(response.body.ends_with(last)) << response.body.substr(response.body.size() - 99);
+}
+
 TEST(Router, CommandLineSeparatesArgumentsByNulAndEndsWithout) {
   const Response response = Get("/debug/pprof/cmdline");
   EXPECT_EQ(response.status, 200);

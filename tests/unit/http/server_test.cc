@@ -214,7 +214,9 @@ TEST_F(ServerTest, AsksForTheTokenBeforeTheBody) {
 }
 
 TEST_F(ServerTest, TheNinthRequestAtWorkIsAskedToComeBack) {
-  Start();
+  Limits limits;
+  limits.waits_at_work = 8;
+  Start(limits);
   std::vector<std::unique_ptr<RawClient>> waiting;
   for (int i = 0; i < 8; ++i) {
     waiting.push_back(std::make_unique<RawClient>(port_));

@@ -36,11 +36,20 @@ TEST(Target, RefusesWhatIsNoPath) {
 }
 
 TEST(Target, BrokenEscapesAreNamedAndQuotedSafely) {
-  const auto target = ParseTarget("/a\x1b%zz");
+  const auto target = ParseTarget("/a\x80%zz");
   ASSERT_FALSE(target);
-  EXPECT_EQ(target.status().message(), "invalid percent-encoding in path \"/a\\x1b%zz\"");
+  EXPECT_EQ(target.status().message(), "invalid percent-encoding in path \"/a\\x80%zz\"");
   EXPECT_FALSE(ParseTarget("/a%4"));
   EXPECT_FALSE(ParseTarget("/a%"));
+}
+
+TEST(Target, RefusesWhatWouldSplitAHeader) {
+  for (const char* bad :
+       {"/debug/pprof?a\r\nSet-Cookie: b", "/a b", "/a\tb", "/\x7f", "/\x1b[2J"}) {
+    const auto target = ParseTarget(bad);
+    ASSERT_FALSE(target) << bad;
+    for (const char c : target.status().message()) EXPECT_GE(c, ' ') << bad;
+  }
 }
 
 TEST(Query, TheFirstOfRepeatedParametersWins) {

@@ -156,6 +156,13 @@ TEST(AttachedText, WhatOnlyLooksOddPassesAsItIs) {
   EXPECT_EQ(appended.left_out, 0);
 }
 
+TEST(AttachedText, ALabelGivenTwiceIsSeenAmongAHundredThousand) {
+  std::string line = "a{";
+  for (int i = 0; i < 100'000; ++i) line += "l" + std::to_string(i) + "=\"\",";
+  EXPECT_EQ(AppendedAfter({}, line + "l100000=\"\"} 1\n").left_out, 0);
+  EXPECT_EQ(AppendedAfter({}, line + "l0=\"\"} 1\n").left_out, 1);
+}
+
 TEST(AttachedText, BytesThatAreNoTextAreReplaced) {
   EXPECT_EQ(AppendedAfter({}, "# HELP a \xff\na{k=\"\xc3\"} 1\n").text,
             "# HELP a \xEF\xBF\xBD\na{k=\"\xEF\xBF\xBD\"} 1\n");
@@ -165,6 +172,16 @@ TEST(AttachedText, ASampleThatIsAFamilyOfThePageIsNotShownAsAnothersPart) {
   const Appended appended = AppendedAfter({"a_total"}, "# TYPE a counter\na_total 1\n");
   EXPECT_EQ(appended.text, "# TYPE a counter\n");
   EXPECT_EQ(appended.left_out, 1);
+}
+
+TEST(AttachedText, TheFirstNameMayBeOneThatPartsEndWith) {
+  for (const char* name : {"_sum", "_count", "_bucket", "_total"}) {
+    const std::string line = std::string(name) + " 1\n";
+    const Appended appended = AppendedAfter({}, line);
+    EXPECT_EQ(appended.text, line);
+    EXPECT_EQ(appended.left_out, 0);
+  }
+  EXPECT_EQ(AppendedAfter({}, " 1\n").left_out, 1) << "no name at all";
 }
 
 TEST(AttachedText, ALineWithoutAnEndIsNotBelieved) {
