@@ -1,5 +1,5 @@
 // A host that needs little and says what it was given: memory, a thread if there is one, a
-// child, a pair of sockets. Reads lines until its standard input ends; the output is the same
+// child, a pair of sockets. Reads until its standard input ends; the output is the same
 // with and without us. Built without heldby. Exits with 9.
 #include <pthread.h>
 #include <sys/socket.h>
@@ -71,8 +71,11 @@ int main() {
   SayWhetherThereAreSockets();
   std::puts("ready");
   std::fflush(stdout);
-  // Some work between two lines, so that there is something to look at.
-  while (std::getchar() != EOF) Work(100);
+  // A thread for each character: who waits for it is in the block profile.
+  for (int left = std::getchar(); left != EOF; left = std::getchar()) {
+    SayWhetherThereAreThreads();
+    std::fflush(stdout);
+  }
   std::printf("memory: %u\n", Work(20'000));
   SayWhetherThereAreThreads();
   std::fflush(stdout);
