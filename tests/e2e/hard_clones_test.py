@@ -1,5 +1,6 @@
 """Processes and threads that are made in other ways than fork() and pthread_create()."""
 
+import json
 import subprocess
 
 from harness import check, run
@@ -20,7 +21,15 @@ def test_spawn_popen_system_and_vfork_under_load_end_as_ever(lab):
 
 
 def test_a_process_that_shares_our_memory_closes_no_connection_of_ours(lab):
-    check_done(lab.run([odd_clones(lab), "memory"], env=lab.preloaded(HELDBY_SAMPLE_BYTES=1)))
+    process = lab.start([odd_clones(lab), "memory"], stdin=subprocess.PIPE,
+                        env=lab.preloaded(HELDBY_SAMPLE_BYTES=1, HELDBY_LISTEN="127.0.0.1:0"))
+    process.wait_for("ready")
+    status, body = lab.fetch(lab.served_address(process.pid) + "/debug/connections?format=json")
+    rows = json.loads(body)["connections"]
+    open_rows = [row for row in rows if not row["what_is_wrong"].startswith("ended")]
+    check(status == 200 and len(open_rows) == 2, f"{status}: {len(open_rows)} of 2 connections are open\n{rows}")
+    process.popen.stdin.close()
+    check_done(process.wait(), "ready\ndone\n")
 
 
 def test_threads_that_libc_knows_nothing_of_survive_every_profile(lab):
