@@ -18,10 +18,10 @@ std::atomic<SignalHandler> on_timer{nullptr};
 std::atomic<bool> forbidden{false};
 
 // No wrapper of libc's: where they put errno is what is in question.
-template <typename A>
-__attribute__((always_inline)) inline long Call(long number, long a, A* b) {
+__attribute__((always_inline)) inline long Call(long number, long a = 0, long b = 0,
+                                                long c = 0) {
   long result = number;
-  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b) : "rcx", "r11", "memory");
+  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
   return result;
 }
 
@@ -32,13 +32,16 @@ __attribute__((always_inline)) inline bool HasThreadMemory() {
   constexpr std::uintptr_t kSelf = 16;
   constexpr std::uintptr_t kAlign = 64;
   std::uintptr_t block = 0;
-  if (Call(SYS_arch_prctl, ARCH_GET_FS, &block) != 0) return true;  // a filter: as most are
+  if (Call(SYS_arch_prctl, ARCH_GET_FS, reinterpret_cast<long>(&block)) != 0)
+    return true;  // a filter: as most are
   if (block == 0 || block % kAlign != 0 || !PageIsReadable(block)) {
     return false;
   }
   if (*reinterpret_cast<const std::uintptr_t*>(block + kSelf) != block) return false;
-  const std::int32_t listed = thread_slot.tid;
-  return listed == 0 || listed == static_cast<std::int32_t>(Call<void>(SYS_gettid, 0, nullptr));
+  // The number of another thread of this process; a forked child may have its parent's still.
+  const long listed = thread_slot.tid;
+  if (listed == 0 || listed == Call(SYS_gettid)) return true;
+  return Call(SYS_tgkill, Call(SYS_getpid), listed, 0) != 0;
 }
 
 __attribute__((noinline)) void OnSignalWithMemory(siginfo_t* info, void* context) {
