@@ -27,6 +27,12 @@ __attribute__((noinline)) bool InsideSelfBelow(int depth) {
   return inside;
 }
 
+// What calls do to the stack that others have left.
+__attribute__((noinline)) void WriteOverWhatIsBelow() {
+  volatile char room[32 * 1024];
+  for (volatile char& byte : room) byte = 0;
+}
+
 TEST(SelfGuard, StandsForWhatIsCalledBelowItAndEndsWithItsScope) {
   EXPECT_FALSE(InsideSelf());
   {
@@ -55,6 +61,7 @@ TEST(SelfGuard, OneThatWasJumpedOverIsForgottenBelowItToo) {
   thread_slot.stack_high = here + 4096;
   thread_slot.stack_reach = 64 * 1024;
   if (setjmp(target) == 0) JumpFromInside(2);
+  WriteOverWhatIsBelow();
   EXPECT_FALSE(InsideSelfBelow(40));
   thread_slot.stack_high = 0;
   thread_slot.stack_reach = 0;
