@@ -83,6 +83,26 @@ def test_tight_limits_change_nothing_in_the_host(lab):
         host.compare(f"{limit}={value}", [host.refusing, limit, value], serves)
 
 
+# SIGXFSZ and SIGPIPE end a process that does not expect them: what we write is not to bring them.
+def test_a_dump_beyond_the_limit_of_a_files_size_ends_no_host(lab):
+    host = Host(lab)
+    done = host.compare("fsize=2048", [host.refusing, "fsize", 2048], HELDBY_SAMPLE_BYTES=1,
+                        HELDBY_DUMP_AT_EXIT=lab.path("at_exit.pb.gz"))
+    check("File too large" in done.err, f"the limit was not reached:\n{done.err}")
+
+
+def test_a_standard_error_that_nobody_reads_ends_no_host(lab):
+    program = lab.compile("modest_host.cc", "modest_host", "-pthread")
+    for settings in ({"HELDBY_SAMPLE_BYTES": "many"}, {"HELDBY_DUMP_AT_EXIT": "/missing/heap"}, {"HELDBY_LISTEN": "nowhere"},
+                     {"HELDBY_LISTEN": "127.0.0.1:0", "HELDBY_LEAKS_WINDOW": "never", "HELDBY_LOG": "info"}):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([program], env=lab.preloaded(**settings), stdin=subprocess.DEVNULL, stderr=writing,
+                              stdout=subprocess.PIPE, timeout=60, check=False)
+        os.close(writing)
+        check(done.returncode == 9, f"{settings}: ended with {done.returncode}\n{done.stdout}")
+
+
 def in_a_namespace(lab, script):
     """A prefix that runs a program after `script`, with mounts of its own; None: nobody may have any here."""
     for options in (["-m"], ["-Urm"]):

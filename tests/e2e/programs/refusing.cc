@@ -2,7 +2,7 @@
 // arguments...
 //   WHAT a system call (perf_event_open, ptrace, timer_create, execve, clone3, ...): refused
 //        with errno VALUE, but for the execve that starts the program
-//   WHAT a limit (nofile, nproc, stack, as): VALUE is the limit
+//   WHAT a limit (nofile, nproc, stack, as, fsize): VALUE is the limit
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -39,7 +39,8 @@ constexpr Named kCalls[] = {{"perf_event_open", SYS_perf_event_open},
 constexpr Named kLimits[] = {{"nofile", RLIMIT_NOFILE},
                              {"nproc", RLIMIT_NPROC},
                              {"stack", RLIMIT_STACK},
-                             {"as", RLIMIT_AS}};
+                             {"as", RLIMIT_AS},
+                             {"fsize", RLIMIT_FSIZE}};
 
 // An execve of this program's own argument is what starts it.
 void Refuse(long call, unsigned error, const char* program) {
