@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
+#include "core/base/write_signals.h"
 #include "profile/text.h"
 
 namespace heldby::http {
@@ -19,6 +20,7 @@ void Say(std::string_view variable, std::string_view value, std::string_view acc
       Concat("heldby: ", variable, " is \"", absl::CHexEscape(AsPiece(value.substr(0, 128))),
              "\"; accepted: ", accepted, "; the default is taken\n");
   // One write, so that it is one line; who has closed stderr does not want to know.
+  const core::WriteSignalsBlocked no_signals;
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }
 

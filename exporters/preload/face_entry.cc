@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "core/base/write_signals.h"
 #include "exporters/preload/process_tree.h"
 #include "heldby/debug_server.h"
 #include "heldby/heap.h"
@@ -123,6 +124,7 @@ extern "C" void heldby_face_watch(const char* directory) {
 
 extern "C" void heldby_face_dump(const char* pattern) {
   heldby::UnsampledScope unsampled;
+  const heldby::core::WriteSignalsBlocked no_signals;  // this is a thread of the host's
   try {
     const heldby::Status status = heldby::preload::Dump(pattern);
     if (!status.ok()) {

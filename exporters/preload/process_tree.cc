@@ -18,6 +18,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/base/write_signals.h"
 #include "exporters/http/fork_fds.h"
 
 namespace heldby::preload {
@@ -95,6 +96,7 @@ void SayLine(std::string_view text) {
   // One write: lines of many processes must not mix.
   const std::string line =
       absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
+  const core::WriteSignalsBlocked no_signals;
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
     // Nobody to tell.
   }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,8 +142,22 @@ void StartFace(bool delayed) {
   const int error =
       pthread_create(&thread, &attributes, &StartThread, delayed ? &yes : nullptr);
   pthread_attr_destroy(&attributes);
-  if (error != 0) loading.store(false, std::memory_order_release);
-  if (error != 0) Say("cannot start a thread to serve or to watch: ", strerror(error));
+  if (error == 0) return;
+  loading.store(false, std::memory_order_release);
+  static bool said = false;  // by the parent, for its children too
+  if (!said) Say("cannot start a thread to serve or to watch: ", strerror(error));
+  said = true;
+}
+
+// A dozen are what loading, listening and answering take at once. Of few the host needs each.
+constexpr rlim_t kLeastFiles = 64;
+
+bool LeavesFilesToTheHost() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= kLeastFiles) return true;
+  Say("this process may open fewer than 64 files (RLIMIT_NOFILE): they are left to it, without "
+      "endpoint and memory watch");
+  return false;
 }
 
 // A handler of pthread_atfork that is registered while a fork waits in BeforeFork is left out
@@ -216,7 +231,7 @@ void StartCore() {
   FindFace();
   if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
-  if (listen || watch) {
+  if ((listen || watch) && LeavesFilesToTheHost()) {
     // Loading begins before the host can fork: the flag is up when this constructor returns.
     // For a watch alone it begins later: most processes of a tree have ended by then, and cost
     // no more than a thread.

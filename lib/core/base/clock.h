@@ -26,4 +26,11 @@ inline std::uint64_t NowNs() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
+/// How long ago that was; 0 if the clock says that it has not been yet. A library for tests may
+/// have put its own clock in front of libc's.
+inline std::uint64_t SinceNs(std::uint64_t then_ns) {
+  const std::uint64_t now_ns = NowNs();
+  return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
 }  // namespace heldby::core

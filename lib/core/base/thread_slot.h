@@ -35,7 +35,7 @@ struct ThreadSlot {
   std::uint64_t countdown_bytes;
   std::uint64_t random;          // state of the generator; 0: not seeded yet
   std::uint64_t mean_bytes;      // the distance the countdown was drawn with; 0: none was
-  std::uint32_t self_depth;      // > 0: inside the profiler; nothing is sampled
+  std::uint32_t self_depth;      // > 0: the profiler's until it says otherwise; not sampled
   std::uint32_t ends_in_sample;  // 0: the countdown ends in a check of the settings only
   // Of the thread's own stack, which cannot vanish: loads that end at stack_high or less than
   // stack_reach below it are safe. See core/stack/stack_memory.h.
@@ -50,6 +50,7 @@ struct ThreadSlot {
   std::uint32_t created_by;     // a StackId: who called pthread_create; 0: not seen
   std::uint32_t wait;           // the innermost wait under way: core/sampler/contention.h
   Guess guess;                  // where `holder` names neither connection nor task
+  std::uintptr_t self_guard;    // 0: none; else where the outermost SelfGuard stands
 };
 static_assert(sizeof(ThreadSlot) <= 128);
 

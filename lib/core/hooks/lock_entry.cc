@@ -18,15 +18,22 @@
 
 // What libc itself calls them. Allocators lock before there is a constructor of ours, and
 // dlsym() may allocate: until then these are called, without asking anybody for their address.
+#ifdef HELDBY_STATIC_CORE
+// libc.a has none of them. The executable must link nevertheless, to be told what is wrong with
+// it (RefuseStaticExecutable).
+#define OF_LIBC __attribute__((weak))
+#else
+#define OF_LIBC
+#endif
 extern "C" {
-int heldby_libc_mutex_lock(pthread_mutex_t* mutex) noexcept;
-int heldby_libc_mutex_trylock(pthread_mutex_t* mutex) noexcept;
-int heldby_libc_mutex_unlock(pthread_mutex_t* mutex) noexcept;
-int heldby_libc_rdlock(pthread_rwlock_t* lock) noexcept;
-int heldby_libc_tryrdlock(pthread_rwlock_t* lock) noexcept;
-int heldby_libc_wrlock(pthread_rwlock_t* lock) noexcept;
-int heldby_libc_trywrlock(pthread_rwlock_t* lock) noexcept;
-int heldby_libc_rwunlock(pthread_rwlock_t* lock) noexcept;
+OF_LIBC int heldby_libc_mutex_lock(pthread_mutex_t* mutex) noexcept;
+OF_LIBC int heldby_libc_mutex_trylock(pthread_mutex_t* mutex) noexcept;
+OF_LIBC int heldby_libc_mutex_unlock(pthread_mutex_t* mutex) noexcept;
+OF_LIBC int heldby_libc_rdlock(pthread_rwlock_t* lock) noexcept;
+OF_LIBC int heldby_libc_tryrdlock(pthread_rwlock_t* lock) noexcept;
+OF_LIBC int heldby_libc_wrlock(pthread_rwlock_t* lock) noexcept;
+OF_LIBC int heldby_libc_trywrlock(pthread_rwlock_t* lock) noexcept;
+OF_LIBC int heldby_libc_rwunlock(pthread_rwlock_t* lock) noexcept;
 }
 asm(".symver heldby_libc_mutex_lock, __pthread_mutex_lock@GLIBC_2.2.5\n"
     ".symver heldby_libc_mutex_trylock, __pthread_mutex_trylock@GLIBC_2.2.5\n"

@@ -169,7 +169,11 @@ HELDBY_HOOK void* reallocarray(void* block, std::size_t count, std::size_t size)
     errno = ENOMEM;
     return nullptr;
   }
-  return Realloc(block, bytes, CALLER);
+  void* moved = Realloc(block, bytes, CALLER);
+  // Some allocators set it in their reallocarray, and not in their realloc.
+  if (moved == nullptr && (bytes != 0 || block == nullptr)) [[unlikely]]
+    errno = ENOMEM;
+  return moved;
 }
 
 HELDBY_HOOK void* memalign(std::size_t align, std::size_t size) {

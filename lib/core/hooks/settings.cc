@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "core/base/self_guard.h"
+#include "core/base/write_signals.h"
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
 #include "core/sampler/contention.h"
@@ -95,6 +96,7 @@ void Say(const char* a, const char* b, const char* c, const char* d, const char*
   for (int i = 0; i < 7; ++i) {
     parts[i] = {const_cast<char*>(pieces[i]), strlen(pieces[i])};
   }
+  const WriteSignalsBlocked no_signals;
   if (writev(STDERR_FILENO, parts, 7) < 0) {
     // Nobody to tell.
   }

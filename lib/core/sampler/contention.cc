@@ -109,7 +109,7 @@ void Contention::EndRecord(std::uint32_t id, WaitRecord& record, bool acquired) 
   }
   // I1: whoever sees what is added below sees the phase.
   std::atomic_thread_fence(std::memory_order_release);
-  const std::uint64_t delay = NowNs() - record.start_ns.load(kRelaxed);
+  const std::uint64_t delay = SinceNs(record.start_ns.load(kRelaxed));
   const std::uint64_t rate = record.block_rate_ns.load(kRelaxed);
   if (rate != 0) {
     const BlockWeight weight = BlockWeightOf(delay, rate, NextRandom(thread_slot));
