@@ -21,6 +21,7 @@ void Say(std::string_view variable, std::string_view value, std::string_view acc
              "\"; accepted: ", accepted, "; the default is taken\n");
   // One write, so that it is one line; who has closed stderr does not want to know.
   const core::WriteSignalsBlocked no_signals;
+  if (!core::TakesALine(STDERR_FILENO)) return;
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
 }
 

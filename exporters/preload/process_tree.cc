@@ -97,6 +97,7 @@ void SayLine(std::string_view text) {
   const std::string line =
       absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
   const core::WriteSignalsBlocked no_signals;
+  if (!core::TakesALine(STDERR_FILENO)) return;
   if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
     // Nobody to tell.
   }

@@ -103,6 +103,28 @@ def test_a_standard_error_that_nobody_reads_ends_no_host(lab):
         check(done.returncode == 9, f"{settings}: ended with {done.returncode}\n{done.stdout}")
 
 
+def test_a_standard_error_that_is_full_holds_no_host_up(lab):
+    program = lab.compile("modest_host.cc", "modest_host", "-pthread")
+    for settings in ({"HELDBY_SAMPLE_BYTES": "many"}, {"HELDBY_DUMP_AT_EXIT": "/missing/heap"},
+                     {"HELDBY_LISTEN": "127.0.0.1:0", "HELDBY_LEAKS_WINDOW": "never", "HELDBY_LOG": "info"}):
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        try:
+            while True:
+                os.write(writing, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        try:
+            done = subprocess.run([program], env=lab.preloaded(**settings), stdin=subprocess.DEVNULL, stderr=writing,
+                                  stdout=subprocess.PIPE, timeout=60, check=False)
+            check(done.returncode == 9, f"{settings}: ended with {done.returncode}\n{done.stdout}")
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{settings}: the host waits for a reader") from None
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+
 def in_a_namespace(lab, script):
     """A prefix that runs a program after `script`, with mounts of its own; None: nobody may have any here."""
     for options in (["-m"], ["-Urm"]):

@@ -1,5 +1,6 @@
-// core/base/write_signals.h - what a write of ours may raise, kept from a host that expects
-// none: SIGPIPE where nobody reads standard error any more, SIGXFSZ where a file may not grow.
+// core/base/write_signals.h - what a write of ours may do to a host that expects none: raise
+// SIGPIPE where nobody reads standard error any more, SIGXFSZ where a file may not grow; wait
+// where a pipe is full.
 //
 // Threads  any; it is the calling one that blocks.
 // Signals  safe.
@@ -8,8 +9,11 @@
 #pragma once
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 namespace heldby::core {
 
@@ -46,5 +50,15 @@ class WriteSignalsBlocked {
   sigset_t before_;
   sigset_t ours_;
 };
+
+/// False: a line would wait for its reader, and is better not written.
+inline bool TakesALine(int fd) {
+  const int kept = errno;
+  pollfd out = {fd, POLLOUT, 0};
+  // Past libc's, which is a cancellation point. One that cannot be asked is tried.
+  const bool is_full = syscall(SYS_poll, &out, 1, 0) == 0;
+  errno = kept;
+  return !is_full;
+}
 
 }  // namespace heldby::core

@@ -97,6 +97,7 @@ void Say(const char* a, const char* b, const char* c, const char* d, const char*
     parts[i] = {const_cast<char*>(pieces[i]), strlen(pieces[i])};
   }
   const WriteSignalsBlocked no_signals;
+  if (!TakesALine(STDERR_FILENO)) return;
   if (writev(STDERR_FILENO, parts, 7) < 0) {
     // Nobody to tell.
   }
