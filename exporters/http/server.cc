@@ -74,6 +74,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
         router_(router),
         work_(io_.get_executor()),
         listener_(std::move(listener)),
+        listening_fd_(listener_.fd()),
         acceptor_(io_),
         ticker_(io_),
         workers_(limits.requests_at_work) {}
@@ -123,7 +124,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
 
   /// False: the host has closed what it did not know (as daemons do). The numbers behind the
   /// event loop may be the host's by now, so it must not be woken, closed or waited for.
-  bool HasDescriptors() const { return IsStillOurs(listener_.fd()); }
+  bool HasDescriptors() const { return IsStillOurs(listening_fd_); }
 
   asio::io_context& io() { return io_; }
   Workers& workers() { return workers_; }
@@ -221,6 +222,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   asio::io_context io_{1};  // before everything that it may hold in its queue
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   Listener listener_;
+  const int listening_fd_;  // a worker asks for it while Shutdown() closes the listener
   asio::posix::stream_descriptor acceptor_;
   asio::steady_timer ticker_;
   std::vector<std::shared_ptr<Session>> sessions_;
