@@ -5,9 +5,9 @@
 // Signals  unsafe. Its threads block every signal; writes use MSG_NOSIGNAL, so no SIGPIPE.
 // Self     its threads are unsampled for their whole life.
 // Bounds   struct Limits. At the connection limit the one that has longest not asked for
-// anything
-//          makes room, then the one whose request is longest incomplete, then the one that has
-//          longest been written to; if all are at work the new one is answered 503 and closed.
+//          anything makes room, then the one whose request is longest incomplete, then the one
+//          that has longest been written to; if all are at work the new one is answered 503 and
+//          closed.
 // Fork     the child's copies of the sockets are closed at once (fork_fds.h); its copy of the
 //          object is abandoned, since its locks may be held by threads that do not exist there.
 #pragma once
