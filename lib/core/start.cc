@@ -25,6 +25,7 @@
 #include "core/registry/descriptors.h"
 #include "core/registry/registry.h"
 #include "core/sampler/cpu_sampler.h"
+#include "core/stack/capture.h"
 
 namespace heldby::core {
 namespace {
@@ -221,6 +222,7 @@ void StartCore() {
   if (Disabled()) return;
   SetBlockRateNs(BlockRateFromEnvironment());
   SetMutexFraction(MutexFractionFromEnvironment());
+  HoldParkedWalksBackInForks();
   pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
   watches_forks.store(true, std::memory_order_release);
   WatchThreads();

@@ -61,6 +61,12 @@ void CaptureInterrupted(const void* ucontext, Stack* stack);
 /// under way it waits, a second or two at most; then: one frame, truncated.
 void CaptureParked(const Registers& registers, Stack* stack);
 
+/// From here on no fork happens in the middle of one: the child would have the linker's lock
+/// locked for ever, and hang in its next dlopen. To be called before a thread of ours begins,
+/// since a handler of pthread_atfork that is registered while a fork is under way is left out
+/// of that fork. More calls change nothing.
+void HoldParkedWalksBackInForks();
+
 struct UnwindCounters {
   std::uint64_t rules_read_total;  // rows that neither cache had: about a microsecond each
   std::uint64_t cache_bytes;       // all the memory that walks ever use, for all modules

@@ -159,8 +159,7 @@ void AfterForkInChild() {
 }
 
 bool BeginParkedWalk() {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, [] { pthread_atfork(&BeforeFork, &AfterFork, &AfterForkInChild); });
+  HoldParkedWalksBackInForks();
   for (;;) {
     parked_walks.fetch_add(1);
     if (forks_under_way.load() == 0) return true;
@@ -171,6 +170,11 @@ bool BeginParkedWalk() {
 }
 
 }  // namespace
+
+void HoldParkedWalksBackInForks() {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, [] { pthread_atfork(&BeforeFork, &AfterFork, &AfterForkInChild); });
+}
 
 void CaptureParked(const Registers& registers, Stack* stack) {
   struct Job {
