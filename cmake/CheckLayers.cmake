@@ -52,6 +52,10 @@ foreach(file IN LISTS files)
     endif()
     # Abseil is a library (Google style quotes it), and one the core must not know.
     if(room STREQUAL "absl" AND NOT layer MATCHES "^core")
+      # Its flat tables abort a host that has no memory for them to grow: profile/flat_hash.h.
+      if(line MATCHES "/flat_hash_" AND NOT file STREQUAL "lib/profile/flat_hash.h" AND NOT layer STREQUAL "examples")
+        message(SEND_ERROR "${file}: ${line}: \"profile/flat_hash.h\" in its place")
+      endif()
       continue()
     endif()
     if(NOT room STREQUAL "heldby" AND NOT room IN_LIST ${layer})

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
+#include "profile/flat_hash.h"
 #include "profile/text.h"
 
 namespace heldby {
@@ -53,7 +53,7 @@ class IdMap {
 
  private:
   const char* kind_;
-  absl::flat_hash_map<std::uint64_t, std::uint32_t> dense_;
+  FlatHashMap<std::uint64_t, std::uint32_t> dense_;
 };
 
 template <typename Message>

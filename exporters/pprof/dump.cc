@@ -6,13 +6,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "exporters/pprof/dump_parts.h"
 #include "exporters/pprof/legacy_parts.h"
 #include "exporters/pprof/mapping_index.h"
 #include "profile/builder.h"
 #include "profile/drop_frames.h"
 #include "profile/dump_format.h"
+#include "profile/flat_hash.h"
 #include "profile/label_name.h"
 #include "profile/text.h"
 
@@ -87,9 +87,9 @@ class DumpParser {
   std::int64_t damaged_lines_ = 0;
   std::vector<Mapping> mappings_;
   std::vector<Site> sites_;
-  absl::flat_hash_map<std::int64_t, std::vector<Label>> connections_;
-  absl::flat_hash_map<std::int64_t, std::vector<Label>> tasks_;
-  absl::flat_hash_map<std::int64_t, std::vector<HeldPart>> held_;
+  FlatHashMap<std::int64_t, std::vector<Label>> connections_;
+  FlatHashMap<std::int64_t, std::vector<Label>> tasks_;
+  FlatHashMap<std::int64_t, std::vector<HeldPart>> held_;
   LocationId last_new_{};
 };
 

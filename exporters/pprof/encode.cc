@@ -8,11 +8,11 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "exporters/pprof/gzip.h"
 #include "exporters/pprof/wire.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 #include "profile/text.h"
 #include "profile/validate.h"
 
@@ -35,7 +35,7 @@ class StringTable {
 
  private:
   std::deque<std::string_view> strings_;
-  absl::flat_hash_map<absl::string_view, std::int64_t> index_;
+  FlatHashMap<absl::string_view, std::int64_t> index_;
 };
 
 // Writes the messages in the order of the tables. proto3: fields that are zero are left out,

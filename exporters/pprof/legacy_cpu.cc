@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "exporters/pprof/legacy_parts.h"
 #include "profile/arithmetic.h"
 #include "profile/drop_frames.h"
+#include "profile/flat_hash.h"
 #include "profile/text.h"
 
 namespace heldby::legacy {
@@ -107,7 +107,7 @@ void RemoveSecond(Draft::Record* record) { record->stack.erase(record->stack.beg
 void StripSignalFrames(std::vector<Draft::Record>* records) {
   const std::size_t needed = records->size() - records->size() / 32;
   for (int pass = 0; pass < 2; ++pass) {
-    absl::flat_hash_map<std::uint64_t, std::size_t> uses;
+    FlatHashMap<std::uint64_t, std::size_t> uses;
     for (const Draft::Record& record : *records) {
       if (record.stack.size() > 1) ++uses[record.stack[1]];
     }

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "exporters/pprof/legacy_parts.h"
 #include "exporters/pprof/mapping_index.h"
 #include "profile/builder.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::legacy {
 namespace {
@@ -63,7 +63,7 @@ class Variables {
     std::size_t order;
     std::string_view value;  // in the text
   };
-  absl::flat_hash_map<std::string_view, Variable> variables_;
+  FlatHashMap<std::string_view, Variable> variables_;
 };
 
 enum class LineKind { kMapping, kOther, kNotExecutable };

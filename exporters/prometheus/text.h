@@ -14,12 +14,12 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "heldby/metrics.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::prometheus_text {
 
-using FamilyNames = absl::flat_hash_set<std::string>;
+using FamilyNames = FlatHashSet<std::string>;
 
 /// Appends each family; those whose name or label names are not valid, or whose name is in
 /// `written` already, are left out. Returns how many were.

@@ -6,17 +6,17 @@
 #include <limits>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "profile/arithmetic.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::report {
 namespace {
 
 constexpr std::size_t kNotKept = std::numeric_limits<std::size_t>::max();
 
-using KeySet = absl::flat_hash_set<NodeKey>;
+using KeySet = FlatHashSet<NodeKey>;
 
 struct Edge {
   std::int64_t weight = 0;
@@ -85,9 +85,9 @@ class Builder {
   const std::size_t column_;
   const KeySet* kept_;
   std::vector<Node> nodes_;
-  absl::flat_hash_map<NodeKey, std::size_t> row_by_key_;
-  std::vector<std::vector<std::size_t>> rows_;                            // by location
-  absl::flat_hash_map<std::pair<std::size_t, std::size_t>, Edge> edges_;  // caller, callee
+  FlatHashMap<NodeKey, std::size_t> row_by_key_;
+  std::vector<std::vector<std::size_t>> rows_;                    // by location
+  FlatHashMap<std::pair<std::size_t, std::size_t>, Edge> edges_;  // caller, callee
   std::vector<std::size_t> seen_;  // by row: the last sample it was in
 };
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::report {
 

@@ -16,9 +16,9 @@
 #include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/holders.h"
 #include "core/core.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -60,7 +60,7 @@ struct CensusResult {
   ConnectionCensus inbound{};
   ConnectionCensus outbound{};
   /// By name and what it waits for ("running" where it does not).
-  absl::flat_hash_map<std::pair<std::string, std::string>, TaskCount> tasks{};
+  FlatHashMap<std::pair<std::string, std::string>, TaskCount> tasks{};
   std::int64_t task_held_bytes = 0;
   std::int64_t ended_task_held_bytes = 0;
   std::int64_t ended_tasks = 0;
@@ -102,7 +102,7 @@ class Census {
   PlaceTexts texts_;
   CensusResult result_{};
   CensusResult walk_{};
-  absl::flat_hash_map<PlacePair, TaskCount> tasks_{};
+  FlatHashMap<PlacePair, TaskCount> tasks_{};
   std::uint64_t now_ns_ = 0;
   Stage stage_ = Stage::kTasks;
   std::uint32_t next_ = 0;

@@ -4,10 +4,10 @@
 #include <set>
 #include <tuple>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "collect/finding.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {
@@ -101,7 +101,7 @@ std::string CountText(std::size_t count, const char* what) {
 
 // The stacks that allocated what these connections hold, those of most bytes first.
 std::vector<PendingStack> AllocatedFor(const Evidence& evidence, const Group& group) {
-  absl::flat_hash_set<std::uint32_t> members;
+  FlatHashSet<std::uint32_t> members;
   for (const ConnectionInfo* member : group.members) {
     members.insert(static_cast<std::uint32_t>(member->id));
   }

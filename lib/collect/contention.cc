@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
@@ -19,6 +18,7 @@
 #include "collect/holders.h"
 #include "collect/stack_locations.h"
 #include "profile/builder.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {
@@ -221,8 +221,8 @@ class ContentionCollector {
   ProfileBuilder builder_;
   StackLocations locations_{core_, &builder_};
   std::uint64_t now_ns_ = 0;
-  absl::flat_hash_map<std::uint32_t, core::ContentionSite> sites_;
-  absl::flat_hash_map<std::uint32_t, Waits> waits_;  // by site
+  FlatHashMap<std::uint32_t, core::ContentionSite> sites_;
+  FlatHashMap<std::uint32_t, Waits> waits_;  // by site
 };
 
 }  // namespace

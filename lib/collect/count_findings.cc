@@ -22,7 +22,7 @@ struct Counted {
   std::int64_t oldest_ns = 0;
   std::uint32_t stack = 0;
 };
-using CountedGroups = absl::flat_hash_map<CountHistory::Key, Counted>;
+using CountedGroups = FlatHashMap<CountHistory::Key, Counted>;
 
 void AddPast(const CountHistory& counts, std::int64_t now_ns, CountedGroups* groups) {
   const leaks::SiteHistory& history = counts.history();
@@ -30,7 +30,7 @@ void AddPast(const CountHistory& counts, std::int64_t now_ns, CountedGroups* gro
     return static_cast<double>(entry.second.births.size()) < kSomeTasks;
   });
   for (auto& [key, group] : *groups) group.points = EmptyPoints(history);
-  absl::flat_hash_map<std::uint32_t, std::int64_t> before;
+  FlatHashMap<std::uint32_t, std::int64_t> before;
   history.Visit([&](std::size_t snapshot, const leaks::SiteTotals& totals) {
     const auto group = groups->find(counts.key(totals.site));
     if (group == groups->end()) return;

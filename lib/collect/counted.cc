@@ -4,7 +4,6 @@
 
 #include <span>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "collect/holder_index.h"
 #include "collect/holders.h"
@@ -12,6 +11,7 @@
 #include "collect/stack_locations.h"
 #include "collect/threads.h"
 #include "profile/builder.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {
@@ -37,10 +37,10 @@ Profile CollectConnectionProfile(const core::CoreApi& core, const HolderLabels& 
   FillHeader("connections", &builder.header());
   builder.header().default_sample_type = "connections";
   StackLocations locations(core, &builder);
-  absl::flat_hash_map<std::uint32_t, Opened> opened;
+  FlatHashMap<std::uint32_t, Opened> opened;
   core.registry->visit_connections(
       [](void* context, const core::ConnectionView& view) {
-        static_cast<absl::flat_hash_map<std::uint32_t, Opened>*>(context)->emplace(
+        static_cast<FlatHashMap<std::uint32_t, Opened>*>(context)->emplace(
             view.id, Opened{view.stack, view.labels});
       },
       &opened);

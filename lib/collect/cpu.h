@@ -10,11 +10,10 @@
 #include <memory>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "core/core.h"
 #include "heldby/cpu.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -59,9 +58,8 @@ class CpuCollector {
 
   const core::CoreApi& core_;
   const std::uint64_t period_ns_;
-  absl::flat_hash_map<Key, std::int64_t> weights_;
-  absl::flat_hash_set<std::int32_t>
-      blocking_;  // threads that blocked the signal when last seen
+  FlatHashMap<Key, std::int64_t> weights_;
+  FlatHashSet<std::int32_t> blocking_;  // threads that blocked the signal when last seen
   int looks_ = 0;
   std::exception_ptr failed_ = nullptr;  // no memory for a sample
   const core::Counters before_ = core_.read_counters();

@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/past.h"
 #include "core/core.h"
 #include "heldby/connection.h"
 #include "heldby/leaks.h"
 #include "leaks/growth.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -47,11 +47,11 @@ struct Evidence {
   std::int64_t now_ns = 0;
   std::int64_t live_bytes = 0;
   std::vector<ConnectionInfo> connections{};
-  absl::flat_hash_map<std::uint32_t, std::size_t> connection_of{};  // id -> place in the above
-  absl::flat_hash_map<std::uint32_t, AtWork> work_of{};             // connection id ->
-  absl::flat_hash_map<std::uint32_t, std::string> ended_tasks{};    // id -> name
-  absl::flat_hash_map<std::uint32_t, std::string> tasks{};          // those that hold something
-  absl::flat_hash_map<std::uint32_t, core::HeapSite> sites{};
+  FlatHashMap<std::uint32_t, std::size_t> connection_of{};  // id -> place in the above
+  FlatHashMap<std::uint32_t, AtWork> work_of{};             // connection id ->
+  FlatHashMap<std::uint32_t, std::string> ended_tasks{};    // id -> name
+  FlatHashMap<std::uint32_t, std::string> tasks{};          // those that hold something
+  FlatHashMap<std::uint32_t, core::HeapSite> sites{};
   std::vector<core::LiveSampleView> samples{};
 };
 

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "collect/await_chains.h"
 #include "collect/holder_index.h"
@@ -17,6 +16,7 @@
 #include "collect/stack_locations.h"
 #include "collect/threads.h"
 #include "profile/builder.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {
@@ -226,7 +226,7 @@ class GoroutineCollector {
   std::size_t without_stack_ = 0;
   std::size_t tasks_ = 0;
   std::vector<ThreadState> threads_;
-  absl::flat_hash_map<std::uint32_t, std::string> task_names_;  // of those that are on threads
+  FlatHashMap<std::uint32_t, std::string> task_names_;  // of those that are on threads
   std::vector<ParkedTask> batch_;
   std::vector<core::TaskView> shown_;
   ParkedGroups groups_;

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "heldby/connection.h"
 #include "heldby/heap.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -46,10 +46,10 @@ class HolderIndex {
 
   const core::RegistryApi& registry_;
   const HolderLabels wanted_;
-  absl::flat_hash_map<std::uint32_t, std::vector<Label>> connections_;
-  absl::flat_hash_map<std::uint32_t, std::vector<Label>> tasks_;
-  absl::flat_hash_map<std::uint32_t, std::vector<HeldPart>> parts_;
-  absl::flat_hash_map<std::string, std::size_t> part_of_;  // site and labels -> its place there
+  FlatHashMap<std::uint32_t, std::vector<Label>> connections_;
+  FlatHashMap<std::uint32_t, std::vector<Label>> tasks_;
+  FlatHashMap<std::uint32_t, std::vector<HeldPart>> parts_;
+  FlatHashMap<std::string, std::size_t> part_of_;  // site and labels -> its place there
 };
 
 }  // namespace heldby::collect

@@ -7,11 +7,11 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
 #include "collect/visit.h"
+#include "profile/flat_hash.h"
 #include "profile/label_name.h"
 
 namespace heldby::collect {
@@ -107,8 +107,8 @@ std::vector<ConnectionInfo> CollectConnections(const core::RegistryApi& registry
                                 task_of.push_back(view.task);
                               });
   // The task that works for it; if there is none, the one that opened it.
-  absl::flat_hash_map<std::uint32_t, std::string> names;
-  absl::flat_hash_map<std::uint32_t, std::string> workers;
+  FlatHashMap<std::uint32_t, std::string> names;
+  FlatHashMap<std::uint32_t, std::string> workers;
   PlaceTexts texts(registry);
   Visit<core::TaskView>(registry.visit_tasks, [&](const core::TaskView& view) {
     const std::string& name = texts.Of(view.made_id).text;

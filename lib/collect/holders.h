@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "heldby/connection.h"
 #include "heldby/profile.h"
 #include "heldby/task.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -35,7 +35,7 @@ class PlaceTexts {
 
  private:
   const core::RegistryApi& registry_;
-  absl::flat_hash_map<std::uint32_t, Texts> known_;
+  FlatHashMap<std::uint32_t, Texts> known_;
 };
 
 using Labels = std::vector<std::pair<std::string, std::string>>;

@@ -72,11 +72,11 @@ class ByteFinder {
 
   const core::CoreApi& core_;
   const Baseline& before_;
-  absl::flat_hash_map<SampleKind, std::int64_t> youngest_;
-  absl::flat_hash_set<std::uint32_t> connections_;  // new ones, ended or not
-  absl::flat_hash_set<std::uint32_t> tasks_;
-  absl::flat_hash_set<std::uint32_t> labelled_;  // sites
-  absl::flat_hash_map<SampleKind, std::size_t> place_of_;
+  FlatHashMap<SampleKind, std::int64_t> youngest_;
+  FlatHashSet<std::uint32_t> connections_;  // new ones, ended or not
+  FlatHashSet<std::uint32_t> tasks_;
+  FlatHashSet<std::uint32_t> labelled_;  // sites
+  FlatHashMap<SampleKind, std::size_t> place_of_;
   std::vector<NewBytes> found_;
 };
 
@@ -151,8 +151,8 @@ class Describer {
   }
 
   void AddBytes(const std::vector<NewBytes>& found) {
-    absl::flat_hash_map<std::uint32_t, std::string> tasks;
-    absl::flat_hash_map<std::uint32_t, std::string> connections;
+    FlatHashMap<std::uint32_t, std::string> tasks;
+    FlatHashMap<std::uint32_t, std::string> connections;
     for (const NewBytes& bytes : found) {
       tasks.try_emplace(bytes.task);
       connections.try_emplace(bytes.connection);
@@ -170,7 +170,7 @@ class Describer {
                                     wanted->second = NameOf(InfoOf(registry_, view, now_ns_));
                                   }
                                 });
-    absl::flat_hash_map<std::uint32_t, std::vector<const NewBytes*>> of_site;
+    FlatHashMap<std::uint32_t, std::vector<const NewBytes*>> of_site;
     for (const NewBytes& bytes : found) of_site[bytes.site].push_back(&bytes);
     const auto add = [&](const core::HeapSite& site) {
       const auto parts = of_site.find(site.id);

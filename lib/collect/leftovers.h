@@ -14,11 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "core/core.h"
 #include "heldby/leftovers.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -43,9 +42,9 @@ struct SampleKind {
 /// What there was when the checkpoint was made.
 struct Baseline {
   std::uint64_t taken_ns = 0;
-  absl::flat_hash_set<Born> connections{};  // open, or ended and holding memory
-  absl::flat_hash_set<Born> tasks{};
-  absl::flat_hash_map<SampleKind, std::int64_t> youngest{};  // born in the tick of taken_ns
+  FlatHashSet<Born> connections{};  // open, or ended and holding memory
+  FlatHashSet<Born> tasks{};
+  FlatHashMap<SampleKind, std::int64_t> youngest{};  // born in the tick of taken_ns
 };
 [[nodiscard]] Baseline TakeBaseline(const core::RegistryApi& registry);
 

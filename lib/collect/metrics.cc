@@ -5,7 +5,7 @@
 #include <map>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {

@@ -7,11 +7,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/await_chains.h"
 #include "collect/holders.h"
 #include "collect/stack_locations.h"
 #include "core/core.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -32,7 +32,7 @@ struct ParkedGroup {
   }
 };
 
-using ParkedGroups = absl::flat_hash_map<ParkedGroup, std::int64_t>;
+using ParkedGroups = FlatHashMap<ParkedGroup, std::int64_t>;
 
 /// Neither ended nor on a thread.
 [[nodiscard]] bool IsParked(const core::TaskView& view);

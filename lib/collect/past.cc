@@ -10,8 +10,7 @@ constexpr std::size_t kHeapShare = 4;
 
 }  // namespace
 
-void CountHistory::Add(std::int64_t now_ns,
-                       const absl::flat_hash_map<Key, std::int64_t>& counts,
+void CountHistory::Add(std::int64_t now_ns, const FlatHashMap<Key, std::int64_t>& counts,
                        const leaks::Load& load) {
   // What may fail for want of memory comes first: the three go together.
   const std::size_t most = std::min(keys_.size() + counts.size(), kMostKeys);
@@ -46,8 +45,8 @@ Past::Past(const core::CoreApi& core, std::int64_t window_ns, std::size_t budget
 
 void Past::Remember() {
   struct Counting {
-    absl::flat_hash_map<CountHistory::Key, std::int64_t> connections;
-    absl::flat_hash_map<CountHistory::Key, std::int64_t> tasks;
+    FlatHashMap<CountHistory::Key, std::int64_t> connections;
+    FlatHashMap<CountHistory::Key, std::int64_t> tasks;
     leaks::Load load;
   } counting;
   const core::RegistryApi& registry = *core_.registry;

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
 #include "leaks/site_history.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -28,7 +28,7 @@ class CountHistory {
   CountHistory(std::vector<leaks::Band> bands, std::size_t budget_bytes)
       : history_(std::move(bands), budget_bytes) {}
 
-  void Add(std::int64_t now_ns, const absl::flat_hash_map<Key, std::int64_t>& counts,
+  void Add(std::int64_t now_ns, const FlatHashMap<Key, std::int64_t>& counts,
            const leaks::Load& load);
 
   [[nodiscard]] const leaks::SiteHistory& history() const { return history_; }
@@ -43,7 +43,7 @@ class CountHistory {
  private:
   leaks::SiteHistory history_;
   std::vector<Key> keys_{};
-  absl::flat_hash_map<Key, std::uint32_t> sites_{};
+  FlatHashMap<Key, std::uint32_t> sites_{};
   std::vector<leaks::SiteTotals> totals_{};
   std::uint64_t dropped_total_ = 0;
 };

@@ -104,6 +104,7 @@ void AddProfiler(const core::CoreApi& core, double profiler_cpu_seconds, MetricL
       {"cpu_samples", counters.dropped_cpu_samples_total},
       {"cpu_threads", counters.unwatched_cpu_threads_total},
       {"trace_events", counters.dropped_trace_events_total},
+      {"error_lines", counters.dropped_error_lines_total},
       {"waits", waits.dropped_waits_total},
       {"wait_locks", waits.dropped_locks_total},
       {"wait_sites", waits.dropped_sites_total}};

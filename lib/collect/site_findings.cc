@@ -29,8 +29,8 @@ struct SiteGroup {
   std::int64_t live_objects = 0;  // in 1/4096
   std::int64_t outlived_bytes = 0;
   std::vector<leaks::Birth> births{};
-  absl::flat_hash_map<std::uint32_t, std::int64_t> by_connection{};
-  absl::flat_hash_map<std::uint32_t, std::int64_t> by_task{};
+  FlatHashMap<std::uint32_t, std::int64_t> by_connection{};
+  FlatHashMap<std::uint32_t, std::int64_t> by_task{};
   std::vector<leaks::GrowthPoint> points{};
 };
 
@@ -120,7 +120,7 @@ class SiteJudge {
   void AddPast() {
     const leaks::SiteHistory& history = past_.heap();
     for (auto& [key, group] : groups_) group.points = EmptyPoints(history);
-    absl::flat_hash_map<std::uint32_t, leaks::SiteTotals> before;
+    FlatHashMap<std::uint32_t, leaks::SiteTotals> before;
     history.Visit([&](std::size_t snapshot, const leaks::SiteTotals& totals) {
       const auto site = evidence_.sites.find(totals.site);
       if (site == evidence_.sites.end()) return;

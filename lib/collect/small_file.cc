@@ -16,11 +16,16 @@ std::string SmallFile(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return text;
   char part[4096];
-  while (text.size() < kMost) {
-    const ssize_t size = read(fd, part, sizeof(part));
-    if (size < 0 && errno == EINTR) continue;
-    if (size <= 0) break;
-    text.append(part, static_cast<std::size_t>(size));
+  try {
+    while (text.size() < kMost) {
+      const ssize_t size = read(fd, part, sizeof(part));
+      if (size < 0 && errno == EINTR) continue;
+      if (size <= 0) break;
+      text.append(part, static_cast<std::size_t>(size));
+    }
+  } catch (...) {  // bad_alloc
+    close(fd);
+    throw;
   }
   close(fd);
   return text;

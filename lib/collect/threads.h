@@ -16,8 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -40,7 +40,7 @@ struct SeenWaiting {
   std::string time_run;
   ThreadState thread;
 };
-using SeenThreads = absl::flat_hash_map<std::int32_t, SeenWaiting>;
+using SeenThreads = FlatHashMap<std::int32_t, SeenWaiting>;
 
 struct ThreadsOptions {
   bool may_signal = true;

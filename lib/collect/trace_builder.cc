@@ -339,10 +339,10 @@ class Builder {
   const TracePast past_;
   TraceWriter writer_;
   TracedConnections connections_{&writer_};
-  absl::flat_hash_map<std::int32_t, Thread> threads_;
-  absl::flat_hash_map<std::int32_t, std::uint32_t> thread_names_;
-  absl::flat_hash_map<std::int32_t, int> threads_begun_;
-  absl::flat_hash_map<std::uint32_t, Task> tasks_;
+  FlatHashMap<std::int32_t, Thread> threads_;
+  FlatHashMap<std::int32_t, std::uint32_t> thread_names_;
+  FlatHashMap<std::int32_t, int> threads_begun_;
+  FlatHashMap<std::uint32_t, Task> tasks_;
   std::vector<std::size_t> flows_to_nowhere_;
 };
 

@@ -8,9 +8,9 @@
 
 #include <string>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/trace_log.h"
 #include "collect/trace_writer.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -45,7 +45,7 @@ class TracedConnections {
   [[nodiscard]] TraceArguments ArgumentsOf(const About& about);
 
   TraceWriter* const writer_;
-  absl::flat_hash_map<std::uint32_t, Known> connections_;
+  FlatHashMap<std::uint32_t, Known> connections_;
 };
 
 }  // namespace heldby::collect

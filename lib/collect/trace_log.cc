@@ -4,12 +4,12 @@
 #include <chrono>
 #include <tuple>
 
-#include "absl/container/flat_hash_set.h"
 #include "collect/proc_task.h"
 #include "collect/socket_state.h"
 #include "collect/threads.h"
 #include "collect/visit.h"
 #include "core/base/clock.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 namespace {
@@ -35,7 +35,7 @@ core::EventLog::Started TraceRecorder::Start() {
 
 void TraceRecorder::Look() {
   const std::uint64_t now_ns = core::NowNs();
-  absl::flat_hash_set<std::int32_t> there;
+  FlatHashSet<std::int32_t> there;
   for (const std::int32_t tid : ThreadIds()) {
     there.insert(tid);
     if (const auto known = log_.threads.find(tid);
@@ -87,8 +87,8 @@ TraceLog TraceRecorder::Finish() && {
 
 // What was seen of threads whose own events are not in the log.
 void TraceRecorder::AddThreadEvents() {
-  absl::flat_hash_set<std::int32_t> begun;
-  absl::flat_hash_set<std::int32_t> ended;
+  FlatHashSet<std::int32_t> begun;
+  FlatHashSet<std::int32_t> ended;
   for (const core::Event& event : log_.events) {
     if (event.kind == core::EventKind::kThreadBegin) begun.insert(event.tid);
     if (event.kind == core::EventKind::kThreadEnd) ended.insert(event.tid);
@@ -112,7 +112,7 @@ void TraceRecorder::AddThreadEvents() {
 }
 
 void TraceRecorder::ReadConnections() {
-  absl::flat_hash_set<std::uint32_t> in_log;
+  FlatHashSet<std::uint32_t> in_log;
   for (const core::Event& event : log_.events) {
     if (event.kind == core::EventKind::kConnectionBegin) in_log.insert(event.id);
   }
@@ -127,7 +127,7 @@ void TraceRecorder::ReadConnections() {
 
 // Those that something happened to, and of the others the oldest.
 void TraceRecorder::ReadTasks() {
-  absl::flat_hash_set<std::uint32_t> in_log;
+  FlatHashSet<std::uint32_t> in_log;
   for (const core::Event& event : log_.events) {
     if (NamesATask(event.kind)) in_log.insert(event.id);
   }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "core/core.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -37,7 +37,7 @@ struct TraceLog {
   core::EventLog::Totals totals{};
   std::uint64_t unfinished = 0;
   std::vector<core::Event> events{};  // by time; those of one thread as it wrote them
-  absl::flat_hash_map<std::int32_t, TracedThread> threads{};  // but the profiler's own
+  FlatHashMap<std::int32_t, TracedThread> threads{};  // but the profiler's own
   // Those that were open at the end and were not made after it.
   std::vector<TracedConnection> connections{};
   std::vector<core::TaskView> tasks{};

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "absl/container/flat_hash_set.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -24,8 +24,8 @@ TracePast::Task TracePast::TaskOf(const Event& event) {
 }
 
 void TracePast::ReadTasks() {
-  absl::flat_hash_set<std::uint32_t> begun;
-  absl::flat_hash_set<std::uint32_t> ended;  // of those that were there before
+  FlatHashSet<std::uint32_t> begun;
+  FlatHashSet<std::uint32_t> ended;  // of those that were there before
   for (const Event& event : log_.events) {
     if (event.kind == EventKind::kTaskBegin) {
       begun.insert(event.id);
@@ -59,8 +59,8 @@ void TracePast::ReadTasks() {
 }
 
 void TracePast::ReadConnections() {
-  absl::flat_hash_set<std::uint32_t> begun;
-  absl::flat_hash_set<std::uint32_t> changed;
+  FlatHashSet<std::uint32_t> begun;
+  FlatHashSet<std::uint32_t> changed;
   for (const Event& event : log_.events) {
     if (event.kind == EventKind::kConnectionBegin) {
       begun.insert(event.id);

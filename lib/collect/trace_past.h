@@ -11,8 +11,8 @@
 #include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/trace_log.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -34,10 +34,8 @@ class TracePast {
   explicit TracePast(const TraceLog& log);
 
   /// By id. One whose id was given again during the trace is here once, as the first.
-  const absl::flat_hash_map<std::uint32_t, Task>& tasks() const { return tasks_; }
-  const absl::flat_hash_map<std::uint32_t, Connection>& connections() const {
-    return connections_;
-  }
+  const FlatHashMap<std::uint32_t, Task>& tasks() const { return tasks_; }
+  const FlatHashMap<std::uint32_t, Connection>& connections() const { return connections_; }
   /// None if anything happened on the thread before it could be read.
   const core::Holder& HolderAtStart(std::int32_t tid) const;
   /// Of the `nth` thread with this number.
@@ -52,10 +50,10 @@ class TracePast {
   void ReadThreads();
 
   const TraceLog& log_;
-  absl::flat_hash_map<std::uint32_t, Task> tasks_;
-  absl::flat_hash_map<std::uint32_t, Connection> connections_;
-  absl::flat_hash_map<std::int32_t, core::Holder> holders_;
-  absl::flat_hash_map<std::int32_t, std::vector<std::string>> thread_names_;
+  FlatHashMap<std::uint32_t, Task> tasks_;
+  FlatHashMap<std::uint32_t, Connection> connections_;
+  FlatHashMap<std::int32_t, core::Holder> holders_;
+  FlatHashMap<std::int32_t, std::vector<std::string>> thread_names_;
 };
 
 }  // namespace heldby::collect

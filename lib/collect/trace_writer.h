@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/holders.h"
 #include "collect/safe_text.h"
 #include "core/core.h"
 #include "heldby/trace.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -77,9 +77,9 @@ class TraceWriter {
   std::uint64_t now_ns_ = 0;
   std::uint64_t lives_ = 0;
   PlaceTexts places_;
-  absl::flat_hash_map<std::string, std::uint32_t> texts_;
-  absl::flat_hash_map<const char*, std::uint32_t> addresses_;
-  absl::flat_hash_map<std::uint32_t, Labels> labels_;
+  FlatHashMap<std::string, std::uint32_t> texts_;
+  FlatHashMap<const char*, std::uint32_t> addresses_;
+  FlatHashMap<std::uint32_t, Labels> labels_;
   const Labels& LabelsOnce(std::uint32_t labels);
   Trace trace_;
 };

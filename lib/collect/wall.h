@@ -9,11 +9,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "collect/parked_tasks.h"
 #include "collect/threads.h"
 #include "core/core.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::collect {
 
@@ -49,8 +49,8 @@ class WallCollector {
   const core::CoreApi& core_;
   ThreadsOptions options_{};
   SeenThreads seen_;
-  absl::flat_hash_map<Key, Sum> sums_;
-  absl::flat_hash_map<ParkedGroup, Sum> parked_;
+  FlatHashMap<Key, Sum> sums_;
+  FlatHashMap<ParkedGroup, Sum> parked_;
 };
 
 }  // namespace heldby::collect

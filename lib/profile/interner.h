@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
 #include "heldby/profile.h"
+#include "profile/flat_hash.h"
 
 namespace heldby {
 
@@ -88,7 +88,7 @@ class Interner {
   };
 
   std::vector<T> table_;
-  absl::flat_hash_set<std::uint32_t, Hash, Equal> ids_{0, Hash{&table_}, Equal{&table_}};
+  FlatHashSet<std::uint32_t, Hash, Equal> ids_{0, Hash{&table_}, Equal{&table_}};
 };
 
 }  // namespace heldby

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "profile/arithmetic.h"
 #include "profile/builder.h"
+#include "profile/flat_hash.h"
 #include "profile/validate.h"
 
 namespace heldby {
@@ -76,7 +76,7 @@ class Merger {
 
   ProfileBuilder builder_;
   std::vector<Joint> joints_;
-  absl::flat_hash_map<MappingKey, std::size_t> joint_by_key_;
+  FlatHashMap<MappingKey, std::size_t> joint_by_key_;
 };
 
 MappingId Merger::Add(const Mapping& mapping) {

@@ -8,11 +8,10 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "profile/flat_hash.h"
 #include "profile/text.h"
 
 namespace heldby {
@@ -137,7 +136,7 @@ Status CheckPlaces(const Profile& profile) {
                     ", before it starts at 0x", absl::Hex(mapping.start));
     }
   }
-  absl::flat_hash_map<std::uint64_t, std::size_t> first_at;
+  FlatHashMap<std::uint64_t, std::size_t> first_at;
   for (std::size_t i = 0; i < profile.locations.size(); ++i) {
     const Location& location = profile.locations[i];
     // A scraper's delta takes addresses alone for the identity of a stack.
@@ -168,10 +167,10 @@ struct LabelKind {
   bool is_text = false;
   std::string_view unit;
 };
-using LabelKinds = absl::flat_hash_map<std::string, LabelKind>;
+using LabelKinds = FlatHashMap<std::string, LabelKind>;
 
 Status CheckLabels(const Sample& sample, std::size_t index, LabelKinds* kinds) {
-  absl::flat_hash_set<std::string> keys;
+  FlatHashSet<std::string> keys;
   for (const Label& label : sample.labels) {
     if (absl::StartsWith(label.key, "pprof::")) {
       return Broken("sample ", index, ": label ", label.key, ": pprof:: is reserved");

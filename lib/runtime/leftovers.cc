@@ -9,8 +9,6 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "collect/leftovers.h"
@@ -18,6 +16,7 @@
 #include "heldby/heap.h"
 #include "heldby/self.h"
 #include "heldby/symbolize.h"
+#include "profile/flat_hash.h"
 #include "profile/glob.h"
 #include "profile/simplify.h"
 #include "profile/text.h"
@@ -139,7 +138,7 @@ struct Looks {
 
 std::vector<Leftover> Merged(const std::vector<Leftover>& items) {
   std::vector<Leftover> merged;
-  absl::flat_hash_map<Looks, std::size_t> place_of;
+  FlatHashMap<Looks, std::size_t> place_of;
   for (const Leftover& item : items) {
     const auto [place, is_new] = place_of.try_emplace({&item}, merged.size());
     if (is_new) {
@@ -189,7 +188,7 @@ std::vector<Leftover> Described(const core::CoreApi& core, const collect::Newcom
 
 void KeepThoseIn(const collect::Newcomers& now, collect::Newcomers* found) {
   const auto keep = [](const auto& present, auto* all, const auto& key_of) {
-    absl::flat_hash_set<decltype(key_of(all->front()))> keys;
+    FlatHashSet<decltype(key_of(all->front()))> keys;
     for (const auto& item : present) keys.insert(key_of(item));
     std::erase_if(*all, [&](const auto& item) { return !keys.contains(key_of(item)); });
   };

@@ -13,7 +13,7 @@
 #include <memory>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
+#include "profile/flat_hash.h"
 #include "symbolize/frames.h"
 
 namespace heldby::symbolize {
@@ -32,7 +32,7 @@ class ResultCache {
   std::size_t size_bytes() const { return young_.size_bytes + old_.size_bytes; }
 
  private:
-  using Map = absl::flat_hash_map<Key, std::shared_ptr<const Frames>>;
+  using Map = FlatHashMap<Key, std::shared_ptr<const Frames>>;
   struct Half {
     Map map;
     std::size_t size_bytes = 0;

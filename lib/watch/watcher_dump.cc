@@ -1,7 +1,6 @@
 // The part of the watch that writes dumps.
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -140,12 +139,7 @@ void Watcher::Say(std::int64_t free_bytes, Refusal refusal, int error, const Fil
       break;
   }
   sink.EndLine();
-  // A pipe that nobody empties must not stop this thread.
-  pollfd out = {STDERR_FILENO, POLLOUT, 0};
-  if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0 &&
-      write(STDERR_FILENO, line, sink.bytes()) < 0) {
-    // Nobody to tell.
-  }
+  core_.write_error_line(line, sink.bytes());
 }
 
 }  // namespace heldby::watch

@@ -53,6 +53,7 @@ struct Watcher::Memory {
   pthread_t thread{};
   sem_t is_ready{};
   sem_t is_over{};
+  sem_t has_ended{};
   OwnedFile maps;
   FileName written;  // a dump whose pages are to be given back
   std::int64_t written_ns = 0;
