@@ -28,6 +28,10 @@ endfunction()
 # A GoogleTest program; every TEST in it is a ctest of its own.
 function(heldby_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;USES;LABELS")
+  # Those that several threads of use libheldby.so in: what that means to ThreadSanitizer.
+  if(HELDBY_SANITIZE STREQUAL "thread" AND "heldby_runtime" IN_LIST arg_USES)
+    list(APPEND arg_SOURCES ${PROJECT_SOURCE_DIR}/tests/unit/core_under_tsan.cc)
+  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE heldby_options ${arg_USES} GTest::gtest GTest::gtest_main)
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS "${arg_LABELS}")

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace heldby {
 
@@ -22,7 +23,8 @@ class UnsampledScope {
 };
 
 /// The calling thread serves the profiler, to its end: its allocations are not sampled, and no
-/// list of threads has it. For threads that only run what heldby::Handle() does, for instance.
+/// list of threads has it. Waits for memory for its thread-local data, without which libc would
+/// end the process. For threads that only run what heldby::Handle() does, for instance.
 void BecomeProfilerThread();
 
 /// Processor time of such a thread, told at its end: heldby_profiler_cpu_seconds_total.
@@ -32,6 +34,10 @@ void AddProfilerCpuTime(std::int64_t ns);
 /// handlers of pthread_atfork that are registered while others run are left out of that fork.
 /// For what the library itself has opened; it may do what is safe between fork and exec.
 void RunInForkedChildren(void (*function)());
+
+/// One line of ours, its end included, on standard error. Left out where it would wait, where
+/// nobody reads, and where the host has put a file of its own: heldby_dropped_total tells.
+void WriteErrorLine(std::string_view line);
 
 /// Runs `function`, which allocates nothing, in a copy of this process that nobody sees, for
 /// two seconds at most. False: it aborted there, or no copy could be made.

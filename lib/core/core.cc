@@ -1,5 +1,6 @@
 #include "core/core.h"
 
+#include "core/base/error_line.h"
 #include "core/base/self_guard.h"
 #include "core/hooks/next_allocator.h"
 #include "core/hooks/settings.h"
@@ -84,11 +85,17 @@ Counters ReadCounters() {
       .unwatched_cpu_threads_total = cpu_sampler.timers().unwatched_total(),
       .dropped_trace_events_total = event_log.dropped(),
       .opened_connections_total = {registry.opened_total(false), registry.opened_total(true)},
-      .closed_connections_total = {registry.closed_total(false), registry.closed_total(true)}};
+      .closed_connections_total = {registry.closed_total(false), registry.closed_total(true)},
+      .dropped_error_lines_total = ErrorLinesLeftOut()};
 }
 
 void EnterSelf() { ++thread_slot.self_depth; }
 void LeaveSelf() { --thread_slot.self_depth; }
+
+void WriteLine(const char* line, std::size_t bytes) {
+  const iovec whole = {const_cast<char*>(line), bytes};
+  WriteErrorLine(&whole, 1);
+}
 
 void SeedThread(std::uint64_t seed) {
   thread_slot.random = seed;
@@ -108,6 +115,7 @@ constexpr CoreApi kApi = {
     .enter_self = &EnterSelf,
     .leave_self = &LeaveSelf,
     .run_in_forked_children = &RunInForkedChildren,
+    .write_error_line = &WriteLine,
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,

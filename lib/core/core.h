@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 10;
+inline constexpr std::uint32_t kCoreAbi = 11;
 
 struct HookDescription {
   bool active;
@@ -72,6 +72,7 @@ struct Counters {
   std::uint64_t dropped_trace_events_total;   // the log of a trace was full
   std::uint64_t opened_connections_total[2];  // inbound, outbound
   std::uint64_t closed_connections_total[2];
+  std::uint64_t dropped_error_lines_total;  // of ours, that standard error did not take
 };
 
 /// A sampled block that is alive, and who holds it.
@@ -298,6 +299,9 @@ struct CoreApi {
   /// After our own tables have been emptied there. False: no room (4), or the core does not
   /// watch forks.
   bool (*run_in_forked_children)(void (*function)());
+  /// One whole line on standard error; left out and counted where it would do harm.
+  /// Signal-safe.
+  void (*write_error_line)(const char* line, std::size_t bytes);
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;

@@ -10,15 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
 
+#include "core/base/error_line.h"
 #include "core/base/self_guard.h"
 #include "core/base/signals_blocked.h"
 #include "core/core.h"
 #include "core/hooks/lock_calls.h"
+#include "core/hooks/next_allocator.h"
 #include "core/hooks/next_call.h"
 #include "core/hooks/settings.h"
 #include "core/hooks/thread_entry.h"
@@ -41,7 +44,7 @@ char face_path[PATH_MAX];
 constexpr long kChildDelayNs = 200'000'000;
 
 bool CopyVariable(const char* name, char* copy) {
-  const char* text = getenv(name);
+  const char* text = secure_getenv(name);
   if (text == nullptr || *text == '\0') return false;
   if (strlen(text) >= PATH_MAX) {
     Say(name,
@@ -88,15 +91,28 @@ void FindFace() {
 // children. Daemons fork in their first milliseconds, which is when our thread does both; so
 // fork waits for it - a moment, once, and never for ever: the forking thread may itself be what
 // the loader waits for.
+//
+// And for the first alone: what a fork has waited for in vain may never end. In a child that
+// inherited the lock from a thread of the host's it does not.
 std::atomic<bool> loading{false};
+std::atomic<int> forks_meanwhile{0};
 constexpr long kLoadingPollNs = 1'000'000;
 constexpr int kLoadingPolls = 1000;
 
 void BeforeFork() {
-  for (int i = 0; i < kLoadingPolls && loading.load(std::memory_order_acquire); ++i) {
-    timespec pause{0, kLoadingPollNs};
-    nanosleep(&pause, nullptr);
+  for (int i = 0; loading.load(std::memory_order_acquire); ++i) {
+    if (i == kLoadingPolls || forks_meanwhile.load(std::memory_order_relaxed) != 0) {
+      forks_meanwhile.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    const timespec pause{0, kLoadingPollNs};
+    syscall(SYS_nanosleep, &pause, nullptr);  // past libc's: no thread is cancelled in fork()
   }
+}
+
+void EndLoading() {
+  loading.store(false, std::memory_order_release);
+  forks_meanwhile.store(0, std::memory_order_relaxed);
 }
 
 void* FaceFunction(const char* name) {
@@ -127,7 +143,7 @@ void* StartThread(void* delayed) {
     if (*where == '\0') continue;
     if (auto begin = reinterpret_cast<Begin>(FaceFunction(name))) begin(where);
   }
-  loading.store(false, std::memory_order_release);
+  EndLoading();
   return nullptr;
 }
 
@@ -144,7 +160,7 @@ void StartFace(bool delayed) {
       pthread_create(&thread, &attributes, &StartThread, delayed ? &yes : nullptr);
   pthread_attr_destroy(&attributes);
   if (error == 0) return;
-  loading.store(false, std::memory_order_release);
+  EndLoading();
   static bool said = false;  // by the parent, for its children too
   if (!said) Say("cannot start a thread to serve or to watch: ", strerror(error));
   said = true;
@@ -184,8 +200,10 @@ void BeginRegistryAnewInChild() {
 bool face_half_loaded = false;
 
 void OnForkInChild() {
-  const bool known = face_half_loaded;
-  face_half_loaded = loading.exchange(false, std::memory_order_relaxed) || known;
+  // What one child says, the others need not.
+  const bool known =
+      forks_meanwhile.exchange(0, std::memory_order_relaxed) > 1 || face_half_loaded;
+  face_half_loaded = loading.exchange(false, std::memory_order_relaxed) || face_half_loaded;
   if (face_half_loaded) {
     if (!known)
       Say("forked while the server library was being loaded: no endpoint in this child");
@@ -199,8 +217,12 @@ void DumpAtExit() {
   static std::atomic<bool> done{false};
   if (face_half_loaded || done.exchange(true)) return;
   SelfGuard self;
+  // exit() is no place where a thread is cancelled; loading reads files, which is one.
+  int before = 0;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
   using Dump = void (*)(const char* pattern);
   if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
+  pthread_setcancelstate(before, nullptr);
 }
 
 #ifdef HELDBY_STATIC_CORE
@@ -212,12 +234,27 @@ void WrapSockets(bool active) {
 }
 #endif
 
+// glibc's debugging malloc has a lock of its own that fork knows nothing of: with a thread of
+// ours in the process, a child could find it locked for ever.
+bool MayHaveThreadsOverTheAllocator() {
+  ResolveNextAllocator();
+  if (strncmp(allocator_facts.name, "libc_malloc_debug.so", 20) != 0) return true;
+  Say("no endpoint and no watch over libc_malloc_debug.so: with a second thread in the process "
+      "its malloc may hang in a forked child");
+  return false;
+}
+
 void StartCore() {
+  // The loader begins a library anew that is needed once more after its end: DumpAtExit().
+  static bool has_begun = false;
+  if (has_begun) return;
+  has_begun = true;
   ResolveThreadCalls();
   ResolveLockCalls();
   ResolveWaitCalls();
   WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
+  NoteStandardError();
   DecideHookState();
   if (Disabled()) return;
   SetBlockRateNs(BlockRateFromEnvironment());
@@ -233,7 +270,7 @@ void StartCore() {
   FindFace();
   if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
-  if ((listen || watch) && LeavesFilesToTheHost()) {
+  if ((listen || watch) && LeavesFilesToTheHost() && MayHaveThreadsOverTheAllocator()) {
     // Loading begins before the host can fork: the flag is up when this constructor returns.
     // For a watch alone it begins later: most processes of a tree have ended by then, and cost
     // no more than a thread.

@@ -5,14 +5,40 @@
 
 namespace heldby::core {
 
-void* MapPages(std::size_t size_bytes) {
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kStepBytes = 256 << 10;
+
+void* Map(std::size_t size_bytes, int protection) {
   const int saved_errno = errno;
-  // NORESERVE: a reservation of ours must not count against a host that runs without
-  // overcommit.
-  void* pages = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* pages =
+      mmap(nullptr, size_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   errno = saved_errno;
   return pages == MAP_FAILED ? nullptr : pages;
+}
+
+}  // namespace
+
+void* MapPages(std::size_t size_bytes) { return Map(size_bytes, PROT_READ | PROT_WRITE); }
+
+void* ReservePages(std::size_t size_bytes) { return Map(size_bytes, PROT_NONE); }
+
+bool UsePages(void* pages, std::size_t size_bytes, std::size_t bytes,
+              std::atomic<std::size_t>* usable_bytes) {
+  std::size_t usable = usable_bytes->load(std::memory_order_acquire);
+  if (bytes <= usable) return true;
+  std::size_t wanted = (bytes + kStepBytes - 1) / kStepBytes * kStepBytes;
+  const std::size_t all = (size_bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+  if (wanted > all) wanted = all;
+  const int saved_errno = errno;
+  // From the beginning: two threads at once do no harm.
+  const bool done = mprotect(pages, wanted, PROT_READ | PROT_WRITE) == 0;
+  errno = saved_errno;
+  while (done && usable < wanted &&
+         !usable_bytes->compare_exchange_weak(usable, wanted, std::memory_order_acq_rel)) {
+  }
+  return done;
 }
 
 void UnmapPages(void* pages, std::size_t size_bytes) {
@@ -24,7 +50,7 @@ void UnmapPages(void* pages, std::size_t size_bytes) {
 char* PageArena::Base() {
   char* base = base_.load(std::memory_order_acquire);
   if (base != nullptr) return base;
-  char* mine = static_cast<char*>(MapPages(capacity_bytes_));
+  char* mine = static_cast<char*>(ReservePages(capacity_bytes_));
   if (mine == nullptr) return nullptr;
   if (base_.compare_exchange_strong(base, mine, std::memory_order_acq_rel)) return mine;
   UnmapPages(mine, capacity_bytes_);  // another thread was first
@@ -32,11 +58,15 @@ char* PageArena::Base() {
 }
 
 std::uint32_t PageArena::Allocate(std::size_t size_bytes) {
-  if (Base() == nullptr) return 0;
+  char* base = Base();
+  if (base == nullptr) return 0;
   const std::size_t rounded = (size_bytes + 7) & ~std::size_t{7};
   std::size_t at = next_bytes_.load(std::memory_order_relaxed);
   do {
-    if (rounded > capacity_bytes_ - at) return 0;
+    if (rounded > capacity_bytes_ - at ||
+        !UsePages(base, capacity_bytes_, at + rounded, &usable_bytes_)) {
+      return 0;
+    }
   } while (!next_bytes_.compare_exchange_weak(at, at + rounded, std::memory_order_relaxed));
   return static_cast<std::uint32_t>(at / 8);
 }

@@ -38,7 +38,8 @@ class WriteSignalsBlocked {
   ~WriteSignalsBlocked() {
     const int kept = errno;
     const timespec at_once{0, 0};
-    while (sigtimedwait(&ours_, nullptr, &at_once) > 0) {
+    // Past libc's, which is a cancellation point.
+    while (syscall(SYS_rt_sigtimedwait, &ours_, nullptr, &at_once, kSetBytes) > 0) {
     }
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     errno = kept;
@@ -47,6 +48,7 @@ class WriteSignalsBlocked {
   WriteSignalsBlocked& operator=(const WriteSignalsBlocked&) = delete;
 
  private:
+  static constexpr long kSetBytes = 8;  // the kernel's
   sigset_t before_;
   sigset_t ours_;
 };

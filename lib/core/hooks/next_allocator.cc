@@ -1,6 +1,7 @@
 #include "core/hooks/next_allocator.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -113,27 +114,38 @@ void* FirstMemalign(std::size_t align, std::size_t size) {
   ResolveNextAllocator();
   return next.memalign(align, size);
 }
+// Those below while we ask, too: what dlsym() calls may be a malloc of the host's, made of
+// them.
 void* FirstAlignedAlloc(std::size_t align, std::size_t size) {
+  if (ResolvingHere()) return FirstMemalign(align, size);
   ResolveNextAllocator();
   return next.aligned_alloc(align, size);
 }
 int FirstPosixMemalign(void** out, std::size_t align, std::size_t size) {
+  if (ResolvingHere()) {
+    *out = FirstMemalign(align, size);
+    return *out != nullptr ? 0 : ENOMEM;
+  }
   ResolveNextAllocator();
   return next.posix_memalign(out, align, size);
 }
 void* FirstValloc(std::size_t size) {
+  if (ResolvingHere()) return BootstrapAllocate(size);
   ResolveNextAllocator();
   return next.valloc(size);
 }
 void* FirstPvalloc(std::size_t size) {
+  if (ResolvingHere()) return BootstrapAllocate(size);
   ResolveNextAllocator();
   return next.pvalloc(size);
 }
 std::size_t FirstUsableSize(void* block) {
+  if (ResolvingHere()) return 0;  // there is none beneath
   ResolveNextAllocator();
   return next.malloc_usable_size(block);
 }
 void FirstSdallocx(void* block, std::size_t size, int flags) {
+  if (ResolvingHere()) return;
   ResolveNextAllocator();
   next.sdallocx(block, size, flags);
 }
@@ -198,6 +210,20 @@ void* ZeroedAlignedByMimalloc(std::size_t align, std::size_t size) {
   return mimalloc_zalloc_aligned(size, align);
 }
 
+// glibc's debugging library (MALLOC_CHECK_, mtrace) shows its functions to programs alone, by a
+// version that is not the default one: dlsym passes them over, and a host that is debugged by
+// them would not be any more.
+template <typename Function>
+void LookupMalloc(const char* name, Function** slot, const char* version = "GLIBC_2.2.5") {
+  Lookup(name, slot);
+  const void* of_libc = Address(&dlsym);
+  if (!SameObject(Address(*slot), of_libc)) return;
+  void* programs = dlvsym(RTLD_NEXT, name, version);
+  if (programs != nullptr && !SameObject(programs, of_libc)) {
+    *slot = reinterpret_cast<Function*>(programs);
+  }
+}
+
 void FindZeroedAligned(const NextAllocator& found) {
   Lookup("mallocx", &jemalloc_mallocx);
   Lookup("mi_zalloc_aligned", &mimalloc_zalloc_aligned);
@@ -209,17 +235,16 @@ void FindZeroedAligned(const NextAllocator& found) {
 }
 
 void FindMallocFamily(NextAllocator* found) {
-  Lookup("malloc", &found->malloc);
-  Lookup("free", &found->free);
-  Lookup("calloc", &found->calloc);
-  Lookup("realloc", &found->realloc);
-  Lookup("reallocarray", &found->reallocarray);
-  Lookup("memalign", &found->memalign);
-  Lookup("aligned_alloc", &found->aligned_alloc);
-  Lookup("posix_memalign", &found->posix_memalign);
-  Lookup("valloc", &found->valloc);
-  Lookup("pvalloc", &found->pvalloc);
-  Lookup("malloc_usable_size", &found->malloc_usable_size);
+  LookupMalloc("malloc", &found->malloc);
+  LookupMalloc("free", &found->free);
+  LookupMalloc("calloc", &found->calloc);
+  LookupMalloc("realloc", &found->realloc);
+  LookupMalloc("reallocarray", &found->reallocarray, "GLIBC_2.26");
+  LookupMalloc("memalign", &found->memalign);
+  LookupMalloc("aligned_alloc", &found->aligned_alloc, "GLIBC_2.16");
+  LookupMalloc("posix_memalign", &found->posix_memalign);
+  LookupMalloc("valloc", &found->valloc);
+  LookupMalloc("pvalloc", &found->pvalloc);
   Lookup("sdallocx", &found->sdallocx);
   if (!SameObject(Address(found->malloc), Address(found->sdallocx))) {
     found->sdallocx = &SdallocxByFree;
@@ -254,6 +279,9 @@ bool NextOperatorsCallMalloc(const NextAllocator& found) {
 }
 
 void Fill() {
+  // Before all others, and in force at once: a malloc of the host's that is asked meanwhile may
+  // want to know how much it has been given by another than us.
+  LookupMalloc("malloc_usable_size", &next.malloc_usable_size);
   NextAllocator found = next;
   FindMallocFamily(&found);
   allocator_facts.name = NameOfAllocator(found);

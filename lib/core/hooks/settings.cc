@@ -1,6 +1,5 @@
 #include "core/hooks/settings.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -8,8 +7,8 @@
 
 #include <atomic>
 
+#include "core/base/error_line.h"
 #include "core/base/self_guard.h"
-#include "core/base/write_signals.h"
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
 #include "core/sampler/contention.h"
@@ -47,7 +46,7 @@ bool ParseNumber(const char* text, std::uint64_t most, std::uint64_t* value) {
 }
 
 std::uint64_t SampleBytesFromEnvironment() {
-  const char* text = getenv("HELDBY_SAMPLE_BYTES");
+  const char* text = secure_getenv("HELDBY_SAMPLE_BYTES");
   if (text == nullptr) return kDefaultSampleBytes;
   std::uint64_t value = 0;
   if (ParseNumber(text, kMaxSampleBytes, &value)) return value;
@@ -57,7 +56,7 @@ std::uint64_t SampleBytesFromEnvironment() {
 }
 
 bool DisabledByEnvironment() {
-  const char* text = getenv("HELDBY_DISABLE");
+  const char* text = secure_getenv("HELDBY_DISABLE");
   if (text == nullptr || *text == '\0' || strcmp(text, "0") == 0) return false;
   if (strcmp(text, "1") == 0) return true;
   Say("HELDBY_DISABLE is \"", text, "\"; accepted: 1 (do nothing at all) or 0; ignoring it");
@@ -65,7 +64,7 @@ bool DisabledByEnvironment() {
 }
 
 bool ForbidsSignals() {
-  const char* text = getenv("HELDBY_THREAD_SIGNAL");
+  const char* text = secure_getenv("HELDBY_THREAD_SIGNAL");
   if (text == nullptr || *text == '\0' || strcmp(text, "1") == 0) return false;
   if (strcmp(text, "0") == 0) return true;
   Say("HELDBY_THREAD_SIGNAL is \"", text,
@@ -90,18 +89,12 @@ void StandDown(const char* reason) {
 }  // namespace
 
 void Say(const char* a, const char* b, const char* c, const char* d, const char* e) {
-  const int saved_errno = errno;
   const char* pieces[] = {"heldby: ", a, b, c, d, e, "\n"};
   iovec parts[7];
   for (int i = 0; i < 7; ++i) {
     parts[i] = {const_cast<char*>(pieces[i]), strlen(pieces[i])};
   }
-  const WriteSignalsBlocked no_signals;
-  if (!TakesALine(STDERR_FILENO)) return;
-  if (writev(STDERR_FILENO, parts, 7) < 0) {
-    // Nobody to tell.
-  }
-  errno = saved_errno;
+  WriteErrorLine(parts, 7);
 }
 
 bool ReadyToSample() {
@@ -153,7 +146,7 @@ void DecideHookState() {
         "libtcmalloc.so instead to avoid that");
     return;
   }
-  constexpr char kForeign[] =
+  static constexpr char kForeign[] =  // looked at as long as the process lives
       "malloc is defined by the executable or by a library that comes before libheldby.so: "
       "link the allocator as a shared library, and name heldby before it";
   StandDown(kForeign);
@@ -161,13 +154,13 @@ void DecideHookState() {
 }
 
 bool WrapsSockets() {
-  const char* preloaded = getenv("LD_PRELOAD");
+  const char* preloaded = secure_getenv("LD_PRELOAD");
   return preloaded != nullptr && strstr(preloaded, "libheldby.so") != nullptr && !Disabled() &&
          SanitizerHere() == nullptr;
 }
 
 std::uint64_t BlockRateFromEnvironment() {
-  const char* text = getenv("HELDBY_BLOCK_PROFILE_RATE");
+  const char* text = secure_getenv("HELDBY_BLOCK_PROFILE_RATE");
   std::uint64_t value = 0;
   if (text == nullptr || ParseNumber(text, kMaxBlockRateNs, &value)) return value;
   Say("HELDBY_BLOCK_PROFILE_RATE is \"", text,
@@ -177,7 +170,7 @@ std::uint64_t BlockRateFromEnvironment() {
 }
 
 std::uint64_t MutexFractionFromEnvironment() {
-  const char* text = getenv("HELDBY_MUTEX_PROFILE_FRACTION");
+  const char* text = secure_getenv("HELDBY_MUTEX_PROFILE_FRACTION");
   std::uint64_t value = 0;
   if (text == nullptr || ParseNumber(text, kMaxMutexFraction, &value)) return value;
   Say("HELDBY_MUTEX_PROFILE_FRACTION is \"", text,

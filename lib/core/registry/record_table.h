@@ -153,6 +153,8 @@ class RecordTable {
   }
 
  private:
+  static constexpr std::size_t kTableBytes = sizeof(Record) * kSlots;
+
   // Generations count by two. Those of their halves' bits that fit are in the id, so an id
   // comes again after 2^(32 - kSlotBits) records in one slot, which is after its last
   // reference.
@@ -178,12 +180,12 @@ class RecordTable {
   Record* Records() {
     Record* base = base_.load(std::memory_order_acquire);
     if (base != nullptr) return base;
-    auto* mine = static_cast<Record*>(MapPages(sizeof(Record) * kSlots));
+    auto* mine = static_cast<Record*>(ReservePages(kTableBytes));
     if (mine == nullptr ||
         base_.compare_exchange_strong(base, mine, std::memory_order_acq_rel)) {
       return mine;
     }
-    UnmapPages(mine, sizeof(Record) * kSlots);  // another thread was first
+    UnmapPages(mine, kTableBytes);  // another thread was first
     return base;
   }
 
@@ -201,7 +203,11 @@ class RecordTable {
     }
     std::uint32_t used = used_.load(std::memory_order_relaxed);
     do {
-      if (used == kSlots) return kSlots;
+      if (used == kSlots ||
+          !UsePages(records, kTableBytes, sizeof(Record) * (std::size_t{used} + 1),
+                    &usable_bytes_)) {
+        return kSlots;
+      }
     } while (!used_.compare_exchange_weak(used, used + 1, std::memory_order_acq_rel));
     return used;
   }
@@ -215,6 +221,7 @@ class RecordTable {
   }
 
   std::atomic<Record*> base_{nullptr};
+  std::atomic<std::size_t> usable_bytes_{0};
   std::atomic<std::uint32_t> used_{0};
   std::atomic<std::uint64_t> free_{0};
   std::atomic<std::uint64_t> dropped_{0};

@@ -12,7 +12,10 @@
 // Shape. 64 slots, chosen by the thread; each is two lists, the previous walk's and the one
 // being written. A slot is taken for one walk, never waited for: who finds it taken (a signal
 // handler in a walk, another thread of the same number) does without, as does a forked child
-// whose slot was taken by a thread that it does not have.
+// whose slot was taken by a thread that it does not have. Which thread it was, the slot knows:
+// who finds its own time and again has jumped out of a walk, by a handler's longjmp, and takes
+// it back. A handler that walks as often within one walk spoils rules of that one alone, whose
+// loads are safe whatever a rule says.
 //
 // Threads  any, lock-free.   Signals  safe.   Allocates  never.
 // Bounds   64 slots of 4 KiB, static; a page that no thread uses costs nothing.
@@ -53,13 +56,15 @@ class LastWalk {
  private:
   static constexpr int kSlots = 64;
   static constexpr int kFrames = 126;
+  static constexpr std::uint32_t kMissedByOne = 64;
   struct Frame {
     std::uint64_t key;
     RuleWord word;  // and the mark of the stack pointer above it
   };
   struct alignas(4096) Slot {
-    std::atomic<bool> taken;
-    std::uint8_t current;  // the list that holds the previous walk
+    std::atomic<std::uintptr_t> taken;  // by which thread; 0: free
+    std::atomic<std::uint32_t> missed;  // by that thread, in a row
+    std::uint8_t current;               // the list that holds the previous walk
     std::uint8_t frames_count;
     Frame frames[2][kFrames];
   };
