@@ -49,6 +49,11 @@ std::string HostOf(std::string_view authority) {
   return host;
 }
 
+bool HeaderIs(const Request& request, std::string_view name, std::string_view value) {
+  const std::string* sent = FindHeader(request, name);
+  return sent != nullptr && absl::EqualsIgnoreCase(*sent, AsPiece(value));
+}
+
 // Time depends on what the client sent, never on how much of it is right.
 bool ConstantTimeEquals(std::string_view sent, std::string_view secret) {
   volatile unsigned difference = sent.size() == secret.size() ? 0 : 1;
@@ -63,13 +68,9 @@ bool ConstantTimeEquals(std::string_view sent, std::string_view secret) {
 // Browsers tell of GETs, too, which have no Origin, where they come from. A click on a link is
 // let through: the user sees what it opens, and the page that had the link does not.
 bool IsForeignPage(const Request& request) {
-  const auto is = [&request](std::string_view name, std::string_view value) {
-    const std::string* sent = FindHeader(request, name);
-    return sent != nullptr && absl::EqualsIgnoreCase(*sent, AsPiece(value));
-  };
-  if (!is("Sec-Fetch-Site", "cross-site") && !is("Sec-Fetch-Site", "same-site")) return false;
-  return request.method != "GET" || !is("Sec-Fetch-Mode", "navigate") ||
-         !is("Sec-Fetch-Dest", "document");
+  return IsFromAnotherSite(request) &&
+         (request.method != "GET" || !HeaderIs(request, "Sec-Fetch-Mode", "navigate") ||
+          !HeaderIs(request, "Sec-Fetch-Dest", "document"));
 }
 
 Status InvalidToken(std::string_view source, const std::string& path, std::string_view why) {
@@ -81,6 +82,11 @@ Status InvalidToken(std::string_view source, const std::string& path, std::strin
 }
 
 }  // namespace
+
+bool IsFromAnotherSite(const Request& request) {
+  return HeaderIs(request, "Sec-Fetch-Site", "cross-site") ||
+         HeaderIs(request, "Sec-Fetch-Site", "same-site");
+}
 
 AccessPolicy::AccessPolicy(std::string token, std::string_view extra_hosts)
     : token_(std::move(token)) {

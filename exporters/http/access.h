@@ -24,6 +24,9 @@ struct Channel {
   std::string local_address;  // numeric, the address the client connected to
 };
 
+/// A browser says that a page of another site's is behind it, be it by a link to here.
+[[nodiscard]] bool IsFromAnotherSite(const Request& request);
+
 class AccessPolicy {
  public:
   /// An empty token asks for none. `extra_hosts` as in DebugServerOptions.

@@ -30,7 +30,7 @@ namespace {
 
 Result<std::string> Token(const DebugServerOptions& options) {
   if (!options.token_file.empty()) return http::ReadTokenFile("token_file", options.token_file);
-  const char* variable = std::getenv("HELDBY_TOKEN_FILE");
+  const char* variable = ::secure_getenv("HELDBY_TOKEN_FILE");
   if (variable == nullptr || *variable == '\0') return std::string();
   return http::ReadTokenFile("HELDBY_TOKEN_FILE", variable);
 }

@@ -23,9 +23,9 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "heldby/profile.h"
 #include "heldby/status.h"
+#include "profile/flat_hash.h"
 
 namespace heldby::http {
 
@@ -54,7 +54,7 @@ class DeltaSeries {
   // (about 1 in 10^27), and the two columns that were told.
   using Key = std::pair<std::uint64_t, std::uint64_t>;
   using Told = std::array<std::int64_t, 2>;
-  using Table = absl::flat_hash_map<Key, Told>;
+  using Table = FlatHashMap<Key, Told>;
 
   Result<std::string> Answer(const Take& take, const Write& write, bool is_taken);
   static Key KeyOf(const Profile& profile, const Sample& sample);

@@ -203,16 +203,27 @@ Response ConnectionsPage(const Request& request, const Query& query) {
   for (std::size_t i = 0; i < count; ++i) {
     const ConnectionInfo& info = (*connections)[i];
     const Where& where = Get(whereabouts.of_connection, static_cast<std::int64_t>(info.id));
-    page.rows.push_back(
-        {info.held_bytes, info.peer,
-         std::string(info.direction == Direction::kInbound ? "in" : "out"),
-         info.ended ? std::string("ended, and still holds memory") : info.verdict,
-         Seconds(info.stalled_ns), info.state, Seconds(info.state_age_ns), Seconds(info.age_ns),
-         static_cast<std::int64_t>(info.unsent_bytes),
-         static_cast<std::int64_t>(info.unread_bytes),
-         static_cast<std::int64_t>(info.queued_bytes), info.task, where.state, where.at,
-         LabelText(info.labels), std::int64_t{info.fd}, static_cast<std::int64_t>(info.id),
-         std::string(info.implicit ? "implicit" : ""), openers[i]});
+    std::vector<Cell> row = {
+        info.held_bytes,
+        info.peer,
+        std::string(info.direction == Direction::kInbound ? "in" : "out"),
+        info.ended ? std::string("ended, and still holds memory") : info.verdict,
+        Seconds(info.stalled_ns),
+        info.state,
+        Seconds(info.state_age_ns),
+        Seconds(info.age_ns),
+        static_cast<std::int64_t>(info.unsent_bytes),
+        static_cast<std::int64_t>(info.unread_bytes),
+        static_cast<std::int64_t>(info.queued_bytes),
+        info.task,
+        where.state,
+        where.at,
+        LabelText(info.labels),
+        std::int64_t{info.fd},
+        static_cast<std::int64_t>(info.id),
+        std::string(info.implicit ? "implicit" : ""),
+        openers[i]};
+    if (!AddRow(&page, std::move(row))) break;
   }
   return Render(page, asked->format);
 }
@@ -279,10 +290,12 @@ Response TasksPage(const Request& request, const Query& query) {
                   {"parent"},           {"labels"},      {"id", true}, {"made_in"},
                   {"made_at"}};
   page.rows_total = CountTasks() + whereabouts.threads.size();
-  for (const TaskInfo& info : *tasks) page.rows.push_back(RowOf(whereabouts, info));
+  for (const TaskInfo& info : *tasks) {
+    if (!AddRow(&page, RowOf(whereabouts, info))) break;
+  }
   for (const std::size_t thread : whereabouts.threads) {
     if (page.rows.size() >= asked->limit) break;
-    page.rows.push_back(RowOf(whereabouts, whereabouts.profile.samples[thread]));
+    if (!AddRow(&page, RowOf(whereabouts, whereabouts.profile.samples[thread]))) break;
   }
   return Render(page, asked->format);
 }

@@ -1,7 +1,5 @@
 #include "exporters/http/leak_watch_options.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -9,7 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
-#include "core/base/write_signals.h"
+#include "heldby/self.h"
 #include "profile/text.h"
 
 namespace heldby::http {
@@ -19,14 +17,11 @@ void Say(std::string_view variable, std::string_view value, std::string_view acc
   const std::string line =
       Concat("heldby: ", variable, " is \"", absl::CHexEscape(AsPiece(value.substr(0, 128))),
              "\"; accepted: ", accepted, "; the default is taken\n");
-  // One write, so that it is one line; who has closed stderr does not want to know.
-  const core::WriteSignalsBlocked no_signals;
-  if (!core::TakesALine(STDERR_FILENO)) return;
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
+  WriteErrorLine(line);
 }
 
 std::string_view Variable(const char* name) {
-  const char* value = std::getenv(name);
+  const char* value = ::secure_getenv(name);
   return value != nullptr ? value : "";
 }
 

@@ -4,10 +4,10 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "exporters/http/reply.h"
 #include "exporters/http/request_counts.h"
 #include "exporters/pprof/gzip.h"
@@ -28,7 +28,9 @@ bool TakesGzip(const Request& request) {
     for (std::size_t i = 1; i < words.size(); ++i) {
       absl::string_view weight = absl::StripAsciiWhitespace(words[i]);
       double q = 1;
-      if (absl::ConsumePrefix(&weight, "q=") && absl::SimpleAtod(weight, &q) && q <= 0) {
+      if (!absl::StartsWithIgnoreCase(weight, "q=")) continue;
+      weight.remove_prefix(2);
+      if (absl::SimpleAtod(weight, &q) && q <= 0) {
         return false;
       }
     }

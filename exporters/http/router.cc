@@ -57,6 +57,11 @@ bool Router::Waits(const Request& request) {
   return query && !query->Get("seconds").empty();
 }
 
+bool Router::HasEffect(const Request& request) {
+  const auto target = ParseTarget(request.target);
+  return Waits(request) || (target && target->path.starts_with(Concat(kRoot, kDeltaPrefix)));
+}
+
 bool Router::IsImmediate(const Request& request) {
   const auto target = ParseTarget(request.target);
   return target && target->path == "/healthz";

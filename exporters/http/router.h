@@ -41,6 +41,10 @@ class Router {
   /// True if Route() waits for as long as the client has asked for.
   [[nodiscard]] static bool Waits(const Request& request);
 
+  /// True if reading it costs somebody: it is measured while the client waits, or is taken from
+  /// the next who asks. Not for a foreign page to set off.
+  [[nodiscard]] static bool HasEffect(const Request& request);
+
   /// True if Route() answers at once and touches no profile: fit for a thread that must not
   /// wait.
   [[nodiscard]] static bool IsImmediate(const Request& request);

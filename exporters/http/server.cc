@@ -1,6 +1,7 @@
 #include "exporters/http/server.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -14,8 +15,13 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
+#include <condition_variable>
 #include <exception>
 #include <limits>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,6 +40,9 @@ using std::chrono::steady_clock;
 
 // Fewer than there are connections: each is looked at before the ones that push it out.
 constexpr int kAcceptsAtOnce = 8;
+
+// Until what lacked memory is tried again.
+constexpr std::chrono::milliseconds kMemoryPause(10);
 
 Channel DescribeChannel(int fd) {
   sockaddr_storage storage{};
@@ -62,6 +71,17 @@ int FamilyOf(int fd) {
   socklen_t length = sizeof(family);
   ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length);
   return family;
+}
+
+// Shells and daemons put files at low numbers by themselves, whatever lies there. Where there
+// is no room above, it stays.
+int MovedUp(int fd) {
+  constexpr int kAboveWhatIsChosen = 100;
+  if (fd >= kAboveWhatIsChosen) return fd;
+  const int above = ::fcntl(fd, F_DUPFD_CLOEXEC, kAboveWhatIsChosen);
+  if (above < 0) return fd;
+  ::close(fd);
+  return above;
 }
 
 }  // namespace
@@ -93,27 +113,27 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     const bool started = workers_.TryRun([keep, work = std::move(work)] { work(); },
                                          [keep, waits, done = std::move(done)] {
                                            if (waits) --keep->waits_at_work_;
-                                           if (keep->HasDescriptors())
-                                             asio::post(keep->io_, done);
+                                           keep->OnIoThread(done);
                                          });
     if (started && waits) ++waits_at_work_;
     return started;
   }
 
   void Run() {
-    acceptor_.assign(listener_.fd());
-    AwaitConnection();
     while (!io_.stopped()) {
       try {
+        GoOn();
         io_.run();
       } catch (const std::exception&) {
         // Out of memory in one callback: its connection is lost, the others go on.
+        std::this_thread::sleep_for(kMemoryPause);
       }
     }
   }
 
   /// On the IO thread.
   void Shutdown() {
+    is_shut_down_ = true;
     acceptor_.release();
     listener_.Close();
     for (const auto& session : sessions_) session->Close();
@@ -129,11 +149,42 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   asio::io_context& io() { return io_; }
   Workers& workers() { return workers_; }
 
+  void TellThatRunHasEnded() {
+    const std::lock_guard lock(end_mutex_);
+    run_has_ended_ = true;
+    end_.notify_all();
+  }
+  bool RunEndsUntil(steady_clock::time_point deadline) {
+    std::unique_lock lock(end_mutex_);
+    return end_.wait_until(lock, deadline, [this] { return run_has_ended_; });
+  }
+
  private:
+  // A session waits for its answer and for nothing else: it must come, with memory or later.
+  void OnIoThread(const std::function<void()>& function) {
+    while (HasDescriptors()) {
+      try {
+        return asio::post(io_, function);
+      } catch (const std::bad_alloc&) {
+        std::this_thread::sleep_for(kMemoryPause);
+      }
+    }
+  }
+
+  // At first, and with what a callback that threw has not come to.
+  void GoOn() {
+    if (is_shut_down_ || !HasDescriptors()) return;
+    if (!acceptor_.is_open()) acceptor_.assign(listener_.fd());
+    if (!awaits_connection_ && !accept_paused_) AwaitConnection();
+    if (ticking_ && !awaits_tick_) Tick();
+  }
+
   void AwaitConnection() {
     acceptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code error) {
+      awaits_connection_ = false;
       if (!error) Accept();
     });
+    awaits_connection_ = true;
   }
 
   void Accept() {
@@ -142,7 +193,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     for (int taken = 0; taken < kAcceptsAtOnce; ++taken) {
       const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
-        Adopt(fd);
+        Adopt(MovedUp(fd));
       } else if (errno == EAGAIN) {
         return AwaitConnection();
       } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -165,15 +216,26 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
     const auto served = std::ranges::count(
         sessions_, false, [](const auto& session) { return session->is_turned_away(); });
     const bool has_room = static_cast<std::size_t>(served) < limits_.connections || Evict();
-    CloseInForkedChild(fd);
-    Session::Socket socket(io_, asio::generic::stream_protocol(FamilyOf(fd), 0), fd);
-    auto session = std::make_shared<Session>(*this, std::move(socket), DescribeChannel(fd));
-    sessions_.push_back(session);
+    const auto session = Open(fd);
     StartTicking();
     if (has_room) return session->Start();
     Response busy = ErrorReply(503, "too many connections");
     busy.headers.emplace_back("Retry-After", "1");
     session->TurnAway(std::move(busy));
+  }
+
+  std::shared_ptr<Session> Open(int fd) {
+    CloseInForkedChild(fd);
+    std::optional<Session::Socket> socket;
+    try {
+      socket.emplace(io_, asio::generic::stream_protocol(FamilyOf(fd), 0), fd);
+      return sessions_.emplace_back(
+          std::make_shared<Session>(*this, *std::move(socket), DescribeChannel(fd)));
+    } catch (...) {
+      ForgetForkFd(fd);
+      if (!socket) ::close(fd);
+      throw;
+    }
   }
 
   bool Evict() {
@@ -203,6 +265,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   void Tick() {
     ticker_.expires_after(std::chrono::milliseconds(100));
     ticker_.async_wait([this](error_code error) {
+      awaits_tick_ = false;
       if (error) return;
       const auto now = steady_clock::now();
       for (const auto& session : sessions_) session->Tick(now);
@@ -214,6 +277,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
         Tick();
       }
     });
+    awaits_tick_ = true;
   }
 
   const Limits limits_;
@@ -226,9 +290,17 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   asio::posix::stream_descriptor acceptor_;
   asio::steady_timer ticker_;
   std::vector<std::shared_ptr<Session>> sessions_;
+  bool is_shut_down_ = false;
+  bool awaits_connection_ = false;
   bool ticking_ = false;
+  bool awaits_tick_ = false;
   bool accept_paused_ = false;
   std::atomic<int> waits_at_work_{0};
+  // Instead of pthread_clockjoin_np(): to g++ 12's ThreadSanitizer what it has joined is a
+  // leak.
+  std::mutex end_mutex_;
+  std::condition_variable end_;
+  bool run_has_ended_ = false;
   Workers workers_;
 };
 
@@ -237,7 +309,10 @@ Result<std::unique_ptr<Server>> Server::Start(Listener listener, AccessPolicy ac
   std::unique_ptr<Server> server(new Server);
   server->core_ =
       std::make_shared<Core>(std::move(listener), std::move(access), router, limits);
-  auto thread = StartThread("heldby-http", [core = server->core_] { core->Run(); });
+  auto thread = StartThread("heldby-http", [core = server->core_] {
+    core->Run();
+    core->TellThatRunHasEnded();
+  });
   if (!thread) {
     server->core_.reset();
     return thread.status();
@@ -259,6 +334,11 @@ void Server::Stop() {
   }
   const auto deadline = steady_clock::now() + core_->limits().stop_timeout;
   asio::post(core_->io(), [core = core_] { core->Shutdown(); });
+  if (!core_->RunEndsUntil(deadline)) {
+    // The host has put files of its own where its wake-up calls went: it sleeps for good, too.
+    new std::shared_ptr<Core>(std::move(core_));
+    return;
+  }
   ::pthread_join(io_thread_, nullptr);
   core_->workers().JoinUntil(deadline);
   core_.reset();

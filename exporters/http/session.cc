@@ -176,23 +176,37 @@ void Session::OnHeader() {
   job_ = std::make_shared<Job>();
   job_->request = ToRequest(parser_->get());
   keep_alive_ = parser_->keep_alive();
-  const bool has_body = parser_->chunked() || parser_->content_length().value_or(0) > 0;
+  // Where such a body ends nobody can say, so it must not be taken for the next request:
+  // RFC 9112, 6.3. Beast reads it as none.
+  const bool is_endless = parser_->get().count(beast::http::field::transfer_encoding) > 0 &&
+                          (!parser_->chunked() || parser_->get().version() == 10);
+  const bool has_body =
+      is_endless || parser_->chunked() || parser_->content_length().value_or(0) > 0;
   const std::size_t max_body_bytes = has_body ? Router::MaxBodyBytes(job_->request) : 0;
   // A body that nobody will read ends the connection: what follows it cannot be found.
   if (has_body && max_body_bytes == 0) keep_alive_ = false;
-  if (auto refusal =
-          host_.access().Refuse(job_->request, parser_->get().version() == 10, channel_)) {
+  auto refusal = host_.access().Refuse(job_->request, parser_->get().version() == 10, channel_);
+  // A page needs no click to send its user along a link, and a download leaves it there to do
+  // so again.
+  if (!refusal && IsFromAnotherSite(job_->request) && Router::HasEffect(job_->request)) {
+    refusal = ErrorReply(403, "a link from another site cannot start this: open it directly");
+  }
+  if (refusal) {
     CountRefusal(refusal->status);
     if (has_body) keep_alive_ = false;
     if (job_->request.method == "HEAD") refusal->body.clear();
     return Write(*std::move(refusal));
+  }
+  if (is_endless) {
+    return OnReadError(make_error_code(beast::http::error::bad_transfer_encoding));
   }
   if (max_body_bytes == 0) return Dispatch();
   if (parser_->content_length().value_or(0) > max_body_bytes) {
     return OnReadError(make_error_code(beast::http::error::body_limit));
   }
   parser_->body_limit(max_body_bytes);  // while reading, for chunks
-  if (!beast::iequals(parser_->get()[beast::http::field::expect], "100-continue")) {
+  if (parser_->get().version() == 10 ||
+      !beast::iequals(parser_->get()[beast::http::field::expect], "100-continue")) {
     return ReadBody();
   }
   Enter(State::kBody, host_.limits().body_timeout);
@@ -218,11 +232,11 @@ void Session::ReadBody() {
 
 void Session::Dispatch() {
   Enter(State::kWorking, std::chrono::nanoseconds(0));
-  if (Router::IsImmediate(job_->request)) {
-    return Write(RouteNoThrow(host_.router(), job_->request));
-  }
-  // Nothing but its answer ends this state: without memory for a worker there is none.
+  // Nothing but its answer ends this state: without memory for one there is none.
   try {
+    if (Router::IsImmediate(job_->request)) {
+      return Write(RouteNoThrow(host_.router(), job_->request));
+    }
     RunOnWorker();
   } catch (...) {
     Close();
@@ -252,13 +266,18 @@ void Session::RunOnWorker() {
 
 void Session::Write(Response response) {
   const Limits& limits = host_.limits();
-  Enter(State::kWriting,
-        limits.write_timeout +
-            std::chrono::seconds(response.body.size() / limits.write_bytes_per_second));
+  Enter(State::kWriting, limits.write_timeout);
   head_ = SerializeHead(response, keep_alive_);
   body_ = std::move(response.body);
   const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(body_)};
-  asio::async_write(socket_, buffers,
+  // Time comes with what has been taken: a client that stopped reading a large answer does not
+  // keep it for as long as a slow one would need.
+  const auto go_on = [this, &limits](error_code error, std::size_t taken_bytes) -> std::size_t {
+    deadline_ = entered_ + limits.write_timeout +
+                std::chrono::seconds(taken_bytes / limits.write_bytes_per_second);
+    return error ? 0 : 64 * 1024;
+  };
+  asio::async_write(socket_, buffers, go_on,
                     [self = shared_from_this()](error_code error, std::size_t) {
                       if (self->state_ != State::kWriting) return;
                       if (error) return self->Close();

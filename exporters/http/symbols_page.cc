@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <span>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -37,42 +38,37 @@ const std::string& NameOf(std::uint64_t address, const std::vector<std::uint64_t
 
 std::size_t LineBytes(const std::string& name) { return name.size() + 20; }
 
-// At most, so that an answer is not copied as it grows.
-std::size_t AnswerBytes(const std::vector<std::uint64_t>& asked,
-                        const std::vector<std::uint64_t>& distinct,
-                        const std::vector<std::string>& names) {
-  std::size_t bytes = 0;
-  for (const std::uint64_t address : asked) {
-    const std::string& name = NameOf(address, distinct, names);
-    if (!name.empty()) bytes += LineBytes(name);
-    if (bytes > kMaxSymbolAnswerBytes) return kMaxSymbolAnswerBytes;
-  }
-  return bytes;
-}
-
 }  // namespace
 
 Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names) {
   const std::vector<std::uint64_t> asked = ParseAddresses(addresses);
-  // Each once: a body of one-digit numbers holds half a million of them.
-  std::vector<std::uint64_t> distinct = asked;
-  std::ranges::sort(distinct);
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  const std::vector<std::string> names = symbol_names(distinct);
-  if (names.size() != distinct.size()) return ErrorReply(500, "out of memory");
   // pprof asks only whether the number is 0, which would mean "no symbols at all".
   std::string body = "num_symbols: 1\n";
-  body.reserve(AnswerBytes(asked, distinct, names) + 128);
+  // Pages that stay untouched cost nothing, an answer that is copied as it grows does.
+  body.reserve(std::min(asked.size() * 96, kMaxSymbolAnswerBytes) + 128);
   std::size_t left_out = 0;
-  for (const std::uint64_t address : asked) {
-    const std::string& name = NameOf(address, distinct, names);
-    if (name.empty()) continue;
-    if (body.size() + LineBytes(name) > kMaxSymbolAnswerBytes) {
-      ++left_out;
-      continue;
+  for (std::span<const std::uint64_t> rest = asked; !rest.empty();) {
+    const auto group = rest.first(std::min(rest.size(), kMaxSymbolsAtOnce));
+    rest = rest.subspan(group.size());
+    // Each once: a body of one-digit numbers holds half a million of them.
+    std::vector<std::uint64_t> distinct(group.begin(), group.end());
+    std::ranges::sort(distinct);
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    const std::vector<std::string> names = symbol_names(distinct);
+    if (names.size() != distinct.size()) return ErrorReply(500, "out of memory");
+    for (const std::uint64_t address : group) {
+      const std::string& name = NameOf(address, distinct, names);
+      if (name.empty()) continue;
+      if (body.size() + LineBytes(name) > kMaxSymbolAnswerBytes) {
+        ++left_out;
+        continue;
+      }
+      // The client drops a line that is not terminated, the last one too.
+      absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");
     }
-    // The client drops a line that is not terminated, the last one too.
-    absl::StrAppend(&body, "0x", absl::Hex(address), " ", name, "\n");
+    if (left_out == 0) continue;
+    left_out += rest.size();  // of which nobody needs to know whether they have a name
+    break;
   }
   // Clients skip what does not begin with an address.
   if (left_out > 0) {

@@ -2,7 +2,8 @@
 //
 // Threads  any, concurrently.
 // Signals  unsafe: allocates.
-// Bounds   kMaxSymbolAnswerBytes; lines beyond it are counted in the last one.
+// Bounds   kMaxSymbolAnswerBytes; lines beyond it are counted in the last one. Names of
+//          kMaxSymbolsAtOnce addresses besides.
 // Source   docs/endpoint.md.
 #pragma once
 
@@ -20,11 +21,15 @@ namespace heldby::http {
 /// KiB, and a body may ask for it again and again.
 inline constexpr std::size_t kMaxSymbolAnswerBytes = 8 << 20;
 
+/// Addresses of one pass over the symbol tables, and names that are in memory at once: whoever
+/// chooses the addresses chooses those with the longest names.
+inline constexpr std::size_t kMaxSymbolsAtOnce = 1024;
+
 /// One name per address, in their order; empty where there is none. Like heldby::SymbolNames.
 using SymbolNamesFunction = std::vector<std::string> (*)(const std::vector<std::uint64_t>&);
 
 /// `addresses`: "0x1+0x2+...". One line "0x<hex> <name>" for each that has a name.
-/// They are looked up at once: one by one, each would cost a pass over a symbol table.
+/// They are looked up in groups: one by one, each would cost a pass over a symbol table.
 [[nodiscard]] Response Symbols(std::string_view addresses, SymbolNamesFunction symbol_names);
 
 }  // namespace heldby::http

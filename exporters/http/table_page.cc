@@ -1,6 +1,7 @@
 #include "exporters/http/table_page.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "exporters/http/reply.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::size_t kDefaultLimit = 200;
 constexpr std::int64_t kMostRows = 100'000;
+constexpr std::size_t kMostPaddingBytes = 4 << 20;  // of a column, for all its rows
 
 std::string Text(const Cell& cell) {
   const auto* number = std::get_if<std::int64_t>(&cell);
@@ -20,9 +22,10 @@ std::string Text(const Cell& cell) {
 }
 
 std::string MoreLine(const TablePage& page) {
-  return page.rows_total > page.rows.size()
-             ? Concat(page.rows_total - page.rows.size(), " more; limit=N shows N rows")
-             : std::string();
+  if (page.rows_total <= page.rows.size()) return {};
+  const std::size_t more = page.rows_total - page.rows.size();
+  return page.is_full ? Concat(more, " more: a page has at most ", kMostRowBytes, " bytes")
+                      : Concat(more, " more; limit=N shows N rows");
 }
 
 Response AsText(const TablePage& page) {
@@ -36,9 +39,14 @@ Response AsText(const TablePage& page) {
       widths[i] = std::max(widths[i], texts.back().size());
     }
   }
+  // One long cell must not make a hundred thousand others as long.
+  for (std::size_t i = 0; i < widths.size(); ++i) {
+    const std::size_t most = kMostPaddingBytes / std::max<std::size_t>(rows.size(), 1);
+    widths[i] = std::min(widths[i], std::max(most, page.columns[i].name.size()));
+  }
   std::string body = Concat(page.introduction, "\n\n");
   const auto append = [&](std::size_t i, std::string_view text) {
-    const std::string room(widths[i] - text.size(), ' ');
+    const std::string room(widths[i] - std::min(widths[i], text.size()), ' ');
     if (page.columns[i].is_number) absl::StrAppend(&body, room);
     absl::StrAppend(&body, AsPiece(text));
     if (i + 1 == page.columns.size()) {
@@ -98,6 +106,19 @@ Response AsJson(const TablePage& page) {
 }
 
 }  // namespace
+
+bool AddRow(TablePage* page, std::vector<Cell> row) {
+  std::size_t bytes = 0;
+  for (const Cell& cell : row) {
+    const auto* text = std::get_if<std::string>(&cell);
+    bytes += text != nullptr ? text->size() : sizeof(std::int64_t);
+  }
+  page->is_full = page->is_full || page->row_bytes + bytes > kMostRowBytes;
+  if (page->is_full) return false;
+  page->row_bytes += bytes;
+  page->rows.push_back(std::move(row));
+  return true;
+}
 
 std::string Printable(std::string_view text) {
   std::string printable;

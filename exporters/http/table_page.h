@@ -1,6 +1,7 @@
 // exporters/http/table_page.h - a table as HTML, as aligned text, or as JSON.
 //
 // Threads  values and pure functions: any.   Signals  unsafe: allocates.
+// Bounds   kMostRowBytes of rows; AddRow() leaves out what is beyond, and the page counts it.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,10 @@ struct Column {
   bool is_number = false;
 };
 
+/// Of all rows of a page. A client asks for up to 100,000, and one label that the program took
+/// from a request of its own may be in every one of them.
+inline constexpr std::size_t kMostRowBytes = 64 << 20;
+
 /// Numbers are shown as they are: units are in the column's name.
 using Cell = std::variant<std::int64_t, std::string>;
 
@@ -29,7 +34,12 @@ struct TablePage {
   std::vector<Column> columns;
   std::vector<std::vector<Cell>> rows;
   std::size_t rows_total = 0;  // with those beyond the limit
+  std::size_t row_bytes = 0;   // AddRow() counts them
+  bool is_full = false;
 };
+
+/// False: the page is full, and stays as it is.
+bool AddRow(TablePage* page, std::vector<Cell> row);
 
 enum class PageFormat { kHtml, kText, kJson };
 

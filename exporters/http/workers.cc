@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <list>
 #include <mutex>
 #include <utility>
@@ -70,6 +71,18 @@ Workers::Workers(int limit) : limit_(limit), shared_(std::make_shared<Shared>())
 
 Workers::~Workers() { JoinUntil(std::chrono::steady_clock::now()); }
 
+namespace {
+
+// Whoever has taken a place for it gives that back, for want of memory too.
+template <typename Function>
+Result<pthread_t> StartJobThread(Function function) try {
+  return StartThread("heldby-request", std::move(function));
+} catch (const std::exception&) {
+  return Status(StatusCode::kResourceExhausted, {});
+}
+
+}  // namespace
+
 bool Workers::TryRun(std::function<void()> work, std::function<void()> done) {
   Reap();
   std::list<Shared::Job>::iterator job;
@@ -94,7 +107,7 @@ bool Workers::TryRun(std::function<void()> work, std::function<void()> done) {
     job->finished = true;
     shared->changed.notify_all();
   };
-  const auto thread = StartThread("heldby-request", std::move(body));
+  const auto thread = StartJobThread(std::move(body));
   const std::lock_guard lock(shared_->mutex);
   if (!thread) {
     --shared_->at_work;

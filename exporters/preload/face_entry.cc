@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "core/base/write_signals.h"
+#include "exporters/preload/high_numbers.h"
 #include "exporters/preload/process_tree.h"
 #include "heldby/debug_server.h"
 #include "heldby/heap.h"
@@ -27,13 +29,31 @@ std::optional<DebugServer>& TheServer() {
   return *server;
 }
 
+// exit() is no place where a thread is cancelled, and what is done in it here is full of them.
+class NotCancelled {
+ public:
+  NotCancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~NotCancelled() { pthread_setcancelstate(before_, nullptr); }
+  NotCancelled(const NotCancelled&) = delete;
+  NotCancelled& operator=(const NotCancelled&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
 void StopAtExit() {
   UnsampledScope unsampled;
+  const NotCancelled whole;
   if (TheServer().has_value()) TheServer()->Stop();
 }
 
+Result<DebugServer> StartServer(const char* address) {
+  const LowNumbersTaken above_what_shells_choose;
+  return DebugServer::Start({.listen = address});
+}
+
 void Listen(const char* address) {
-  Result<DebugServer> started = DebugServer::Start({.listen = address});
+  Result<DebugServer> started = StartServer(address);
   if (!started.ok()) {
     const bool taken_by_our_tree = started.status().code() == StatusCode::kUnavailable &&
                                    (AncestorCarriesHeldby() || ServedByHeldby(address));
@@ -46,7 +66,10 @@ void Listen(const char* address) {
   TheServer().emplace(*std::move(started));
   static const int registered = atexit(&StopAtExit);
   (void)registered;
-  Announce(TheServer()->address());
+  {
+    const LowNumbersTaken above_what_shells_choose;
+    Announce(TheServer()->address());
+  }
   if (InfoWanted()) {
     SayLine(absl::StrCat("process ", getpid(), " serves ", TheServer()->address(),
                          "/debug/pprof/"));
@@ -77,7 +100,10 @@ Status WriteWhole(const std::string& path, const std::string& bytes) {
     return Status(StatusCode::kUnavailable,
                   absl::StrCat("cannot ", what, " ", name, ": ", strerror(errno)));
   };
-  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // A name that others can guess: what they have put there, a link above all, is not written
+  // to.
+  unlink(partial.c_str());
+  const int fd = open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return failed("create", partial);
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t wrote = write(fd, bytes.data() + done, bytes.size() - done);
@@ -107,6 +133,7 @@ Status Dump(const char* pattern) {
 }  // namespace heldby::preload
 
 extern "C" void heldby_face_listen(const char* address) {
+  heldby::BecomeProfilerThread();
   try {
     heldby::preload::Listen(address);
   } catch (...) {
@@ -115,6 +142,7 @@ extern "C" void heldby_face_listen(const char* address) {
 }
 
 extern "C" void heldby_face_watch(const char* directory) {
+  heldby::BecomeProfilerThread();
   try {
     heldby::preload::Watch(directory);
   } catch (...) {
@@ -124,6 +152,7 @@ extern "C" void heldby_face_watch(const char* directory) {
 
 extern "C" void heldby_face_dump(const char* pattern) {
   heldby::UnsampledScope unsampled;
+  const heldby::preload::NotCancelled whole;
   const heldby::core::WriteSignalsBlocked no_signals;  // this is a thread of the host's
   try {
     const heldby::Status status = heldby::preload::Dump(pattern);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -18,8 +17,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "core/base/write_signals.h"
 #include "exporters/http/fork_fds.h"
+#include "heldby/self.h"
 
 namespace heldby::preload {
 namespace {
@@ -83,7 +82,7 @@ bool ServedByHeldby(std::string_view listen) {
 }
 
 bool InfoWanted() {
-  const char* level = getenv("HELDBY_LOG");
+  const char* level = secure_getenv("HELDBY_LOG");
   if (level == nullptr || *level == '\0') return false;
   if (strcmp(level, "info") == 0) return true;
   if (strcmp(level, "error") != 0) {
@@ -94,13 +93,7 @@ bool InfoWanted() {
 
 void SayLine(std::string_view text) {
   // One write: lines of many processes must not mix.
-  const std::string line =
-      absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n");
-  const core::WriteSignalsBlocked no_signals;
-  if (!core::TakesALine(STDERR_FILENO)) return;
-  if (write(STDERR_FILENO, line.data(), line.size()) < 0) {
-    // Nobody to tell.
-  }
+  WriteErrorLine(absl::StrCat("heldby: ", absl::string_view(text.data(), text.size()), "\n"));
 }
 
 bool AncestorCarriesHeldby() {

@@ -117,7 +117,7 @@ std::string_view SkipBlanks(std::string_view text) {
 // "{key="value",...}", and nothing else of a label's value than what ends it matters: it may
 // be anything. False: that is not what the text begins with.
 bool ConsumeLabels(std::string_view* text) {
-  absl::flat_hash_set<std::string_view> keys;  // a line may be 1 MiB of them
+  FlatHashSet<std::string_view> keys;  // a line may be 1 MiB of them
   text->remove_prefix(1);
   while (true) {
     *text = SkipBlanks(*text);
