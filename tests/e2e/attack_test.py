@@ -7,12 +7,13 @@ import contextlib
 import os
 import random
 import re
+import signal
 import socket
 import struct
 import threading
 
-from attacked_host import HEAP, LOCAL, RSS_BOUND_KIB, SYMBOL, Host, check_answers, read_all, status_of, under
-from harness import check, run, wait_until
+from attacked_host import HEAP, LOCAL, PATIENCE_S, RSS_BOUND_KIB, SYMBOL, Host, check_answers, read_all, status_of, under
+from harness import Failure, check, run, wait_until
 
 FLOOD_REQUESTS = int(os.environ.get("HELDBY_ATTACK_REQUESTS", "20000"))
 
@@ -272,6 +273,49 @@ def test_absurd_parameters_are_refused_or_bounded_and_waiting_ones_leave_room(la
 
     # Three times as many as there are places for requests.
     under(host, wait_for_ever, attackers=6)
+
+
+def test_a_lack_of_memory_costs_answers_and_neither_the_host_nor_its_endpoint(lab):
+    starves = lab.compile("starves_profiler.cc", "starves.so", "-shared", "-fPIC")
+    host = Host(lab, LD_PRELOAD=starves, STARVE_ONE_IN=150)
+    root = "/debug/pprof/"
+    targets = [root, root + "heap", root + "heap?debug=1", root + "goroutine?debug=2", root + "delta_heap",
+               root + "trace?seconds=0.01", root + "cmdline", root + "symbol?0x1", "/metrics", "/healthz", "/nowhere",
+               "/debug/connections?format=html", "/debug/tasks?format=json", "/debug/leaks"]
+    host.fetch_with_pprof()
+    host.process.popen.send_signal(signal.SIGUSR1)
+
+    def ask():
+        for i in range(40):
+            with contextlib.suppress(OSError), host.connect() as client:
+                client.settimeout(1)
+                client.sendall(f"GET {random.choice(targets)} HTTP/1.1\r\nHost: localhost\r\n"
+                               f"Connection: {'close' if i % 2 else 'keep-alive'}\r\n\r\n".encode())
+                check_answers(client.recv(65536))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    host.process.popen.send_signal(signal.SIGUSR2)
+    host.fetch_with_pprof()
+    with contextlib.suppress(Failure):
+        wait_until(host.is_quiet, "every connection to be over", PATIENCE_S)
+    check(host.is_quiet(), f"not over yet: {host.what_is_open()}")
+    # No place is lost either.
+    clients = [host.connect() for _ in range(6)]
+    for client in clients:
+        client.sendall(HEAP.replace(b"heap", b"heap?seconds=300"))
+    wait_until(lambda: host.what_is_open()[1].count("heldby-request") == 6, "six requests to wait", PATIENCE_S)
+    for _ in range(3):
+        host.fetch_with_pprof()
+    for client in clients:
+        client.close()
+    wait_until(host.is_quiet, "those who waited to be gone", PATIENCE_S)
+    host.works()
+    said = host.process.err().splitlines()
+    check(len(said) == 1 and "stand down" in said[0], f"beside the line about a malloc before ours: {said}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,30 @@ def test_a_host_with_functions_by_the_names_of_libraries_is_never_called(lab):
     lab.top(dump)
 
 
+REAL = ("-lz", "-lprotobuf", "-lunwind", "-lunwind-x86_64", "-ldw", "-lprometheus-cpp-pull", "-lprometheus-cpp-core",
+        "-labsl_strings", "-labsl_synchronization", "-labsl_raw_hash_set", "-labsl_hash", "-pthread")
+
+
+# libunwind takes the program's exceptions over, and prometheus-cpp brings a server of its own.
+def test_a_host_that_works_with_the_real_libraries_works_on_while_every_profile_is_fetched(lab):
+    program = lab.compile("real_libraries.cc", "real_libraries", "-Wno-pedantic", *REAL)
+    outs = []
+    for settings in (None, {"HELDBY_SAMPLE_BYTES": 1, "HELDBY_BLOCK_PROFILE_RATE": 1},
+                     {"HELDBY_DUMP_AT_EXIT": lab.path("at_exit.pb.gz")}):
+        env = lab.env() if settings is None else lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", **settings)
+        process = lab.start([program], env=env, stdin=subprocess.PIPE)
+        process.wait_for("ready", 60)
+        if settings is not None:
+            for _ in range(2):
+                all_answers(lab, process)
+        process.popen.stdin.close()
+        done = process.wait()
+        check((done.status, done.err) == (9, "") and "wrong: 0" in done.out, f"{settings}: {done.status}\n{done.out}{done.err}")
+        outs.append(done.out)
+    check(outs[1] == outs[0] and outs[2] == outs[0], f"{outs[1]}{outs[2]}without us:\n{outs[0]}")
+    lab.top(lab.path("at_exit.pb.gz"))
+
+
 # Of libc, libstdc++, libgcc: names with a version. Of the core: the malloc family and the calls it wraps. Of Abseil:
 # names with the version that Debian puts into them.
 def test_no_name_of_the_server_library_can_be_taken_for_one_of_the_host(lab):

@@ -101,6 +101,23 @@ def test_an_executable_with_its_own_allocator_is_left_alone(lab):
         check((done.status, done.out) == (0, "done\n"), f"{archive}: {done.status}\n{done.out}{done.err}")
         lines = done.err.splitlines()
         check(len(lines) == 1 and "stand down" in lines[0], f"{archive}: not one clear line\n{done.err}")
+        why = lines[0].partition("stand down: ")[2]
+        done = lab.run([program], env=lab.preloaded(HELDBY_DUMP_AT_EXIT=lab.path("none.pb.gz")))
+        check((done.status, done.out, done.err.count(why)) == (0, "done\n", 2), f"{archive}: {done}")
+
+
+def test_glibcs_debugging_malloc_checks_on_beneath_us(lab):
+    usable = ("import ctypes; libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; "
+              "print(libc.malloc_usable_size(ctypes.c_void_p(libc.malloc(7))))")
+    for preload, size in ((f"{lab.core}:libc_malloc_debug.so.0", "7\n"), (lab.core, "24\n")):
+        done = lab.run(["/usr/bin/python3", "-c", usable], env=lab.env(LD_PRELOAD=preload, MALLOC_CHECK_=3))
+        check((done.status, done.out, done.err) == (0, size, ""), f"{preload}: {done.status}\n{done.out}{done.err}")
+    # Its lock is none that fork knows of: there must not be a second thread that may hold it.
+    forks = "import os; [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(200)]; print(len(os.listdir('/proc/self/task')))"
+    done = lab.run(["/usr/bin/python3", "-c", forks], env=lab.env(LD_PRELOAD=f"{lab.core}:libc_malloc_debug.so.0", MALLOC_CHECK_=3,
+                                                                  HELDBY_LISTEN="127.0.0.1:0"))
+    check((done.status, done.out) == (0, "1\n"), f"{done.status}\n{done.out}{done.err}")
+    check("no endpoint and no watch over libc_malloc_debug.so" in done.err and len(done.heldby_lines()) == 1, done.err)
 
 
 def test_operators_that_a_host_replaces_by_half_are_seen_over_every_allocator(lab):

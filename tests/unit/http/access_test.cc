@@ -89,7 +89,7 @@ TEST(AccessPolicy, AnotherSitesPageMayLinkHereButEmbedNothing) {
                                 const char* method = "GET") {
     Request request;
     request.method = method;
-    request.target = "/debug/pprof/profile?seconds=300";
+    request.target = "/debug/pprof/heap?debug=1";
     request.headers = {{"Host", "127.0.0.1:6060"},
                        {"Sec-Fetch-Site", site},
                        {"Sec-Fetch-Mode", mode},

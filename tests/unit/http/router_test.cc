@@ -17,6 +17,7 @@
 
 #include "exporters/http/reply.h"
 #include "exporters/pprof/gzip.h"
+#include "profile/text.h"
 #include "tests/unit/http/ask.h"
 #include "tests/unit/http/sample_profiles.h"
 
@@ -294,6 +295,28 @@ TEST(Router, SymbolAnswersUpToItsBoundAndCountsTheRest) {
   const std::string last =
       "# " + std::to_string(1000 - (lines - 2)) + " lines left out: more than 8388608 bytes\n";
   EXPECT_TRUE(response.body.ends_with(last)) << response.body.substr(response.body.size() - 99);
+}
+
+TEST(Router, SymbolHasNoMoreNamesInMemoryThanItsAnswerNeeds) {
+  static std::size_t most = 0;
+  static std::size_t all = 0;
+  most = all = 0;
+  const auto long_names = [](const std::vector<std::uint64_t>& addresses) {
+    most = std::max(most, addresses.size());
+    all += addresses.size();
+    return std::vector<std::string>(addresses.size(), std::string(8 << 10, 'n'));
+  };
+  Request request;
+  request.method = "POST";
+  request.target = "/debug/pprof/symbol";
+  for (int i = 0; i < 60'000; ++i) request.body += Concat("+", 1'000'000 + i);
+  const Response response = Router(SampleProfiles(), long_names).Route(request);
+  EXPECT_LE(most, kMaxSymbolsAtOnce);
+  EXPECT_LE(all, 2 * kMaxSymbolsAtOnce) << "1,023 of them fill the answer";
+  const auto lines = std::ranges::count(response.body, '\n') - 2;
+  EXPECT_TRUE(response.body.ends_with(
+      Concat("# ", 60'000 - lines, " lines left out: more than 8388608 bytes\n")))
+      << response.body.substr(response.body.size() - 99);
 }
 
 TEST(Router, CommandLineSeparatesArgumentsByNulAndEndsWithout) {

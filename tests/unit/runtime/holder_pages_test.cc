@@ -83,6 +83,31 @@ TEST(HolderPages, ShowTheFirstRowsAndCountTheRest) {
   EXPECT_FALSE(Has(Ask("/debug/connections?limit=1000"), " more"));
 }
 
+TEST(HolderPages, OneLongTextMakesNoOtherRowLong) {
+  http::TablePage page;
+  page.columns = {{"name"}, {"count", true}};
+  for (int i = 0; i < 20'000; ++i) {
+    ASSERT_TRUE(AddRow(&page, {std::string("short"), std::int64_t{i}}));
+  }
+  const std::size_t before = Render(page, http::PageFormat::kText).body.size();
+  ASSERT_TRUE(AddRow(&page, {std::string(100'000, 'l'), std::int64_t{1}}));
+  const Response response = Render(page, http::PageFormat::kText);
+  EXPECT_LE(response.body.size(), before + (4 << 20) + 100'100);
+  EXPECT_TRUE(Has(response, "llll      1\n")) << "and it is shown in full";
+}
+
+TEST(HolderPages, HaveABoundOfBytesAndCountWhatIsBeyond) {
+  http::TablePage page;
+  page.rows_are = "tasks";
+  page.columns = {{"name"}};
+  page.rows_total = 100;
+  while (AddRow(&page, {std::string(1 << 20, 'n')})) ASSERT_LE(page.rows.size(), 64u);
+  EXPECT_EQ(page.rows.size(), 64u);
+  EXPECT_FALSE(AddRow(&page, {std::string("short")})) << "what is shown has no holes";
+  EXPECT_TRUE(Render(page, http::PageFormat::kText)
+                  .body.ends_with("\n36 more: a page has at most 67108864 bytes\n"));
+}
+
 TEST(HolderPages, RefuseWhatTheyDoNotKnowAndNameIt) {
   for (const auto& [target, line] : std::vector<std::pair<std::string, std::string>>{
            {"/debug/connections?limit=0", "limit is \"0\"; accepted: 1 to 100000\n"},
