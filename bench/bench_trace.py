@@ -1,5 +1,5 @@
 """Budgets: a task that nobody traces costs at most 4 instructions more than before there was a trace (417 then, with
-this compiler and valgrind); an event of a trace <= 60 ns, two of which are a task made and ended. Go's execution
+this compiler and valgrind; 9 more since a guard that a handler of the host's jumps over forgets itself); an event of a trace <= 60 ns, two of which are a task made and ended. Go's execution
 trace of goroutines beside it, in the same rounds."""
 import os
 import subprocess
@@ -7,7 +7,7 @@ import subprocess
 import harness
 from harness import Contestant, Row
 
-OFF_INSTRUCTIONS = 421
+OFF_INSTRUCTIONS = 417 + 9 + 4
 EVENT_NS = 60
 
 

@@ -5,6 +5,7 @@ repeat to the digit) come first, and times are taken in rounds that visit every 
 what is reported is the median over rounds of the ratio or difference *within* a round.
 """
 import dataclasses
+import math
 import os
 import pathlib
 import re
@@ -22,10 +23,10 @@ class Row:
     peers: str
     comparison: str
     budget: str = ""
-    met: bool | None = None
+    met: bool | str | None = None  # or a word
 
     def cells(self):
-        met = {None: "", True: "yes", False: "**no**"}[self.met]
+        met = {None: "", True: "yes", False: "**no**"}.get(self.met, self.met)
         return [self.what, self.comparison, self.ours, self.peers, self.budget, met]
 
 
@@ -117,6 +118,19 @@ def median_difference(ours, base):
 
 def median_ratio(ours, base):
     return median(a / b for a, b in zip(ours, base, strict=True))
+
+
+def ratio_with_error(ratios):
+    """(median, its standard error: 1.253 standard deviations of the ratios / sqrt(their count))"""
+    spread = statistics.stdev(ratios) if len(ratios) > 1 else 0.0
+    return statistics.median(ratios), 1.253 * spread / math.sqrt(len(ratios))
+
+
+def is_at_most(ratio, error, limit):
+    """A promise that a series misses by less than its own error is not told by it."""
+    if ratio <= limit:
+        return True
+    return False if ratio - error > limit else "within the error"
 
 
 def markdown(rows):

@@ -21,10 +21,12 @@ import tempfile
 import threading
 import time
 
+import harness
 import services
 from services import Trouble
 
 SLICE_SECONDS = 2.0
+LATE_SECONDS = 1.0  # of one request at a time: beside it a processor is free for the scrapers
 # Of memory after the first quarter: what a scrape or two has at work, and the allocator keeps.
 GROWTH_BYTES = 4 << 20
 GROWTH_PART = 0.05
@@ -98,6 +100,7 @@ class Scraper(threading.Thread):
 class Side:
     service: services.Service
     loads: list = dataclasses.field(default_factory=list)
+    p99_us: list = dataclasses.field(default_factory=list)
     resident: list = dataclasses.field(default_factory=list)
     descriptors: list = dataclasses.field(default_factory=list)
     threads: list = dataclasses.field(default_factory=list)
@@ -143,6 +146,7 @@ class Pair:
             if is_ours:
                 self.scraper.is_wanted.set()
             load = side.service.load(SLICE_SECONDS)
+            side.p99_us.append(side.service.p99_us(LATE_SECONDS))
             if is_ours:
                 # Nothing of ours is at work in the other's turn.
                 self.scraper.is_wanted.clear()
@@ -190,14 +194,13 @@ class Pair:
             self.wrongs.append(f"{name} is {value:,.0f}")
 
     def row(self):
-        def ratio(of):
-            return statistics.median(of(ours) / max(of(plain), 1e-9)
-                                     for ours, plain in zip(self.ours.loads, self.plain.loads, strict=True))
-        rate, p99 = ratio(lambda load: load.requests_per_second), ratio(lambda load: load.p99_ms)
+        def ratio(ours, plain):
+            return "%.3fx, good to %.3f" % harness.ratio_with_error([a / b for a, b in zip(ours, plain, strict=True)])
+
+        rates = [[load.requests_per_second for load in side.loads] for side in (self.ours, self.plain)]
         plain, ours = quarters(self.plain.resident), quarters(self.ours.resident)
-        requests = statistics.median(load.requests_per_second for load in self.plain.loads)
-        late = statistics.median(load.p99_ms for load in self.plain.loads)
-        return (f"| {self.name} | {rate:.3f}x of {requests:,.0f}/s | {p99:.3f}x of {late:.2f} ms | "
+        return (f"| {self.name} | {ratio(*rates)}, of {statistics.median(rates[1]):,.0f}/s | "
+                f"{ratio(self.ours.p99_us, self.plain.p99_us)}, of {statistics.median(self.plain.p99_us):.1f} us | "
                 f"{ours[0] / 2**20:.1f} -> {ours[1] / 2**20:.1f} MB (alone {plain[0] / 2**20:.1f} -> "
                 f"{plain[1] / 2**20:.1f}) | {self.scraper.statuses[200]:,} | "
                 f"{'same' if not self.wrongs else '; '.join(self.wrongs)} |")
@@ -236,7 +239,7 @@ def main():
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = "\n".join(["| service | throughput | p99 | resident memory, early -> late | scrapes | result |",
+    table = "\n".join(["| service | throughput | p99 of one request at a time | resident memory, early -> late | scrapes | result |",
                        "|---|---|---|---|---|---|", *(pair.row() for pair in pairs)]) + "\n"
     sys.stdout.write(table)
     (out / "soak.md").write_text(f"{time.strftime('%Y-%m-%d')}, {arguments.minutes:g} minutes, {rounds} rounds\n\n{table}")
