@@ -3,7 +3,9 @@ that computes <= 1.01x of its user time. Each pair of processes is started anew,
 memory decides by some percent between two of the same kind; both are loaded in short turns. Beside the rate, which
 has the load generator's noise in it, the server's own processor time for a request, and, counted by callgrind, the instructions
 that it takes outside the kernel."""
+import contextlib
 import os
+import pathlib
 import re
 import tempfile
 
@@ -27,6 +29,24 @@ def settings(folder):
     return {"HELDBY_LISTEN": f"unix:{folder}/heldby.%p.sock"}
 
 
+def pin(pid, processors):
+    for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), processors)
+
+
+@contextlib.contextmanager
+def load_apart():
+    """The servers on one processor, what loads them (started by us) on another: where both may move, which of them waits for
+    which decides by a tenth. Yields the servers' processors."""
+    all_of_them = os.sched_getaffinity(0)
+    first, rest = {min(all_of_them)}, all_of_them - {min(all_of_them)}
+    os.sched_setaffinity(0, rest or first)
+    try:
+        yield first
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+
+
 def ratios_of_a_pair(context, kind, folder, slices, slice_s):
     """Medians over the turns of two new processes: (requests a second, ns of a processor for a request) of both."""
     plain = kind(services.Setup(os.path.join(folder, "plain"), str(context.build)))
@@ -36,12 +56,15 @@ def ratios_of_a_pair(context, kind, folder, slices, slice_s):
         ours = kind(services.Setup(watched, str(context.build), context.preload, settings(watched)))
         services.wait_for(ours.endpoint, f"the endpoint of {kind.name}")
         rates, cpu = {plain: [], ours: []}, {plain: [], ours: []}
-        for index in range(slices):
-            for side in (plain, ours) if index % 2 else (ours, plain):
-                before = side.cpu_ns()
-                load = side.load(slice_s)
-                rates[side].append(load.requests_per_second)
-                cpu[side].append((side.cpu_ns() - before) / load.requests)
+        with load_apart() as servers:
+            for side in (plain, ours):
+                pin(side.serving_pid(), servers)
+            for index in range(slices):
+                for side in (plain, ours) if index % 2 else (ours, plain):
+                    before = side.cpu_ns()
+                    load = side.load(slice_s)
+                    rates[side].append(load.requests_per_second)
+                    cpu[side].append((side.cpu_ns() - before) / load.requests)
     finally:
         for side in (plain, ours):
             if side is not None:

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kStepBytes = 256 << 10;
+constexpr std::size_t kFirstBytes = 8;  // never handed out: offset 0 is no block
 
 void* Map(std::size_t size_bytes, int protection) {
   const int saved_errno = errno;
@@ -16,6 +17,16 @@ void* Map(std::size_t size_bytes, int protection) {
       mmap(nullptr, size_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   errno = saved_errno;
   return pages == MAP_FAILED ? nullptr : pages;
+}
+
+char* Base(ArenaState* arena, std::size_t capacity_bytes) {
+  char* base = arena->base.load(std::memory_order_acquire);
+  if (base != nullptr) return base;
+  char* mine = static_cast<char*>(ReservePages(capacity_bytes));
+  if (mine == nullptr) return nullptr;
+  if (arena->base.compare_exchange_strong(base, mine, std::memory_order_acq_rel)) return mine;
+  UnmapPages(mine, capacity_bytes);  // another thread was first
+  return base;
 }
 
 }  // namespace
@@ -47,34 +58,20 @@ void UnmapPages(void* pages, std::size_t size_bytes) {
   errno = saved_errno;
 }
 
-char* PageArena::Base() {
-  char* base = base_.load(std::memory_order_acquire);
-  if (base != nullptr) return base;
-  char* mine = static_cast<char*>(ReservePages(capacity_bytes_));
-  if (mine == nullptr) return nullptr;
-  if (base_.compare_exchange_strong(base, mine, std::memory_order_acq_rel)) return mine;
-  UnmapPages(mine, capacity_bytes_);  // another thread was first
-  return base;
-}
-
-std::uint32_t PageArena::Allocate(std::size_t size_bytes) {
-  char* base = Base();
+std::uint32_t AllocateIn(ArenaState* arena, std::size_t capacity_bytes,
+                         std::size_t size_bytes) {
+  char* base = Base(arena, capacity_bytes);
   if (base == nullptr) return 0;
   const std::size_t rounded = (size_bytes + 7) & ~std::size_t{7};
-  std::size_t at = next_bytes_.load(std::memory_order_relaxed);
+  std::size_t given = arena->given_bytes.load(std::memory_order_relaxed);
   do {
-    if (rounded > capacity_bytes_ - at ||
-        !UsePages(base, capacity_bytes_, at + rounded, &usable_bytes_)) {
+    if (rounded > capacity_bytes - kFirstBytes - given ||
+        !UsePages(base, capacity_bytes, kFirstBytes + given + rounded, &arena->usable_bytes)) {
       return 0;
     }
-  } while (!next_bytes_.compare_exchange_weak(at, at + rounded, std::memory_order_relaxed));
-  return static_cast<std::uint32_t>(at / 8);
-}
-
-std::size_t PageArena::used_bytes() const {
-  return base_.load(std::memory_order_relaxed) == nullptr
-             ? 0
-             : next_bytes_.load(std::memory_order_relaxed);
+  } while (!arena->given_bytes.compare_exchange_weak(given, given + rounded,
+                                                     std::memory_order_relaxed));
+  return static_cast<std::uint32_t>((kFirstBytes + given) / 8);
 }
 
 }  // namespace heldby::core

@@ -1,7 +1,7 @@
 // core/base/page_arena.h - memory for tables that only grow, straight from the kernel.
 //
 // Threads  any, lock-free.   Signals  safe.   Allocates  never from the host's heap.
-// Bounds   `capacity_bytes` of address space, reserved once, and usable step by step: what
+// Bounds   `kCapacityBytes` of address space, reserved once, and usable step by step: what
 //          nobody has used yet counts against no limit of memory (RLIMIT_DATA, overcommit), and
 //          a host that locks its memory (mlockall) does not make it resident. Past the end
 //          Allocate() returns 0.
@@ -14,27 +14,33 @@
 
 namespace heldby::core {
 
+/// All zero to begin with, like the tables made of it: they lie in .bss, where a page that
+/// nobody touches is not there. One that is not zero anywhere would put a whole table into the
+/// file, and what lies around it into the host's resident memory.
+struct ArenaState {
+  std::atomic<char*> base{nullptr};
+  std::atomic<std::size_t> usable_bytes{0};
+  std::atomic<std::size_t> given_bytes{0};
+};
+std::uint32_t AllocateIn(ArenaState* arena, std::size_t capacity_bytes, std::size_t size_bytes);
+
 /// Blocks are named by 32-bit offsets in units of 8 bytes; 0 is "none".
+template <std::size_t kCapacityBytes>
 class PageArena {
  public:
-  constexpr explicit PageArena(std::size_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
-
   /// A zeroed block of `size_bytes`, rounded up to 8. 0: the arena is full or memory refused.
-  std::uint32_t Allocate(std::size_t size_bytes);
+  std::uint32_t Allocate(std::size_t size_bytes) {
+    return AllocateIn(&state_, kCapacityBytes, size_bytes);
+  }
 
   /// REQUIRES: offset came from Allocate().
   void* At(std::uint32_t offset) const {
-    return base_.load(std::memory_order_acquire) + std::size_t{offset} * 8;
+    return state_.base.load(std::memory_order_acquire) + std::size_t{offset} * 8;
   }
-  std::size_t used_bytes() const;
+  std::size_t used_bytes() const { return state_.given_bytes.load(std::memory_order_relaxed); }
 
  private:
-  char* Base();
-
-  const std::size_t capacity_bytes_;
-  std::atomic<char*> base_{nullptr};
-  std::atomic<std::size_t> usable_bytes_{0};
-  std::atomic<std::size_t> next_bytes_{8};  // the first unit is never handed out
+  ArenaState state_;
 };
 
 /// Zeroed pages, or nullptr. Never touches errno.

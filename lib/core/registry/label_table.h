@@ -51,7 +51,7 @@ class LabelTable {
   std::uint32_t Find(std::uint32_t from, std::uint32_t until, const Set& wanted) const;
   std::uint32_t Intern(const Set& wanted);
 
-  PageArena arena_{kCapacityBytes};
+  PageArena<kCapacityBytes> arena_;
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};
   // A set's id also comes to readers past the buckets, in another thread's slot: who reads this
   // sees every set that was complete before.

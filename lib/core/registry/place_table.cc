@@ -22,8 +22,8 @@ std::uint32_t PlaceTable::Intern(const Place& place) {
     std::uint16_t known = index_[bucket].load(std::memory_order_acquire);
     if (known == 0) {
       if (mine == 0) {
-        if (used_.load(std::memory_order_relaxed) >= kCapacity) break;
-        mine = used_.fetch_add(1, std::memory_order_relaxed);
+        if (used_.load(std::memory_order_relaxed) >= kCapacity - 1) break;
+        mine = used_.fetch_add(1, std::memory_order_relaxed) + 1;
         if (mine >= kCapacity) break;
         places_[mine] = place;
       }

@@ -42,7 +42,7 @@ class PlaceTable {
 
   Place places_[kCapacity] = {};  // [0] is the empty one
   std::atomic<std::uint16_t> index_[kBuckets] = {};
-  std::atomic<std::uint32_t> used_{1};
+  std::atomic<std::uint32_t> used_{0};  // without [0]
   std::atomic<std::uint64_t> dropped_{0};
 };
 

@@ -92,7 +92,7 @@ class SiteTable {
   static Key ReadSite(const Site& site, SiteTotals* totals);
   std::uint32_t Search(std::uint32_t from, std::uint32_t until, const Key& key) const;
 
-  PageArena arena_{kCapacityBytes};
+  PageArena<kCapacityBytes> arena_;
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};
   Site other_{};  // SiteId{0}: where sites go that no longer fit
   std::atomic<std::uint64_t> dropped_{0};

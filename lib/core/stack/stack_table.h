@@ -56,7 +56,7 @@ class StackTable {
   std::uint32_t Find(std::uint32_t from, std::uint32_t until, const Stack& stack,
                      std::uint64_t hash) const;
 
-  PageArena arena_{kCapacityBytes};
+  PageArena<kCapacityBytes> arena_;
   std::atomic<std::uint32_t> buckets_[kBuckets] = {};
   std::atomic<std::uint64_t> dropped_{0};
 };

@@ -9,7 +9,7 @@ namespace heldby::core {
 namespace {
 
 TEST(PageArena, BlocksAreZeroedDistinctAndStayWhereTheyAre) {
-  PageArena arena(1 << 16);
+  PageArena<1 << 16> arena;
   std::set<std::uint32_t> offsets;
   for (int i = 0; i < 100; ++i) {
     const std::uint32_t at = arena.Allocate(24);
@@ -22,7 +22,7 @@ TEST(PageArena, BlocksAreZeroedDistinctAndStayWhereTheyAre) {
 }
 
 TEST(PageArena, RefusesPastItsCapacityAndGoesOnServingWhatStillFits) {
-  PageArena arena(4096);
+  PageArena<4096> arena;
   EXPECT_NE(arena.Allocate(4000), 0u);
   EXPECT_EQ(arena.Allocate(200), 0u);
   EXPECT_NE(arena.Allocate(64), 0u);
