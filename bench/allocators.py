@@ -47,11 +47,15 @@ SETTINGS = {
     "tst-malloc-usable-tunables": (DEBUG, {"GLIBC_TUNABLES": "glibc.malloc.check=3"}),
     "tst-mxfast": ("", {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}),
 }
-# Without an endpoint. The first three fork in a handler that interrupts malloc, which glibc allows a process of
-# one thread alone (docs/safety.md); the next counts the free pieces of a heap that no other thread has
-# used; then one sets a limit of address space to what it has, and counts on the rest of that; and one expects that
-# no thread but its own has memory in tcmalloc's caches.
-WITHOUT_ENDPOINT = ("markidle_unittest", "tst-mallocfork", "tst-mallocfork2", "tst-mallocfork3", "tst-mxfast", "tst-malloc-thread-fail")
+WITHOUT_ENDPOINT = {
+    "tst-mallocfork": "forks in a handler that interrupts malloc, which glibc allows a process of one thread (docs/safety.md)",
+    "tst-mallocfork2": "the same",
+    "tst-mallocfork3": "the same",
+    "tst-free-errno": "maps pages over those beside its block, which are another thread's if one maps memory meanwhile",
+    "tst-malloc-thread-fail": "sets a limit of address space to what it has, and counts on the rest of that",
+    "tst-mxfast": "counts the free pieces of a heap that no other thread has used",
+    "markidle_unittest": "expects that no thread but its own has memory in tcmalloc's caches",
+}
 OVER = {"glibc": "", "tcmalloc": "libtcmalloc.so.4", "jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2.0"}
 
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "collect/socket_state.h"
+#include "core/base/clock.h"
 #include "profile/utf8.h"
 
 namespace heldby::collect {
@@ -28,10 +29,6 @@ std::string LabelText(std::string_view name) {
     text += character;
   }
   return text;
-}
-
-std::int64_t Since(std::uint64_t now_ns, std::uint64_t then_ns) {
-  return now_ns > then_ns ? static_cast<std::int64_t>(now_ns - then_ns) : 0;
 }
 
 ConnectionState StateOf(const SocketState& socket) {
@@ -115,7 +112,7 @@ void Census::Add(const core::TaskView& task) {
   const bool running = task.is_scope || task.running;
   TaskCount& count = tasks_[{task.made_id, running ? 0 : task.parked_id, running}];
   ++count.tasks;
-  count.oldest_age_ns = std::max(count.oldest_age_ns, Since(now_ns_, task.born_ns));
+  count.oldest_age_ns = std::max(count.oldest_age_ns, core::BetweenNs(task.born_ns, now_ns_));
 }
 
 void Census::Add(const core::ConnectionView& connection) {
@@ -133,7 +130,8 @@ void Census::Add(const core::ConnectionView& connection) {
   census.queued_bytes += static_cast<std::int64_t>(connection.queued_bytes);
   census.unsent_bytes += static_cast<std::int64_t>(socket.unsent_bytes);
   census.unread_bytes += static_cast<std::int64_t>(socket.unread_bytes);
-  census.oldest_age_ns = std::max(census.oldest_age_ns, Since(now_ns_, connection.born_ns));
+  census.oldest_age_ns =
+      std::max(census.oldest_age_ns, core::BetweenNs(connection.born_ns, now_ns_));
 }
 
 void Census::Finish() {

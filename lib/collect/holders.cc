@@ -11,17 +11,11 @@
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
 #include "collect/visit.h"
+#include "core/base/clock.h"
 #include "profile/flat_hash.h"
 #include "profile/label_name.h"
 
 namespace heldby::collect {
-namespace {
-
-std::int64_t Since(std::uint64_t now_ns, std::uint64_t then_ns) {
-  return now_ns > then_ns ? static_cast<std::int64_t>(now_ns - then_ns) : 0;
-}
-
-}  // namespace
 
 ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionView& view,
                       std::uint64_t now_ns) {
@@ -33,8 +27,8 @@ ConnectionInfo InfoOf(const core::RegistryApi& registry, const core::ConnectionV
   info.fd = view.fd;
   info.state = SafeText(view.state);
   info.labels = LabelsOf(registry, view.labels);
-  info.age_ns = Since(now_ns, view.born_ns);
-  info.state_age_ns = Since(now_ns, view.state_since_ns);
+  info.age_ns = core::BetweenNs(view.born_ns, now_ns);
+  info.state_age_ns = core::BetweenNs(view.state_since_ns, now_ns);
   info.held_bytes = std::max<std::int64_t>(view.held_bytes, 0);
   info.queued_bytes = view.queued_bytes;
   const core::StackView opened = registry.stack(view.stack);
@@ -144,8 +138,8 @@ TaskInfo InfoOf(const core::RegistryApi& registry, const core::TaskView& view,
           .state_at =
               parked.file.empty() ? std::string() : absl::StrCat(parked.file, ":", parked.line),
           .labels = LabelsOf(registry, view.labels),
-          .age_ns = Since(now_ns, view.born_ns),
-          .state_age_ns = Since(now_ns, view.parked_since_ns),
+          .age_ns = core::BetweenNs(view.born_ns, now_ns),
+          .state_age_ns = core::BetweenNs(view.parked_since_ns, now_ns),
           .held_bytes = std::max<std::int64_t>(view.held_bytes, 0)};
 }
 

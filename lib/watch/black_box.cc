@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -25,15 +26,30 @@ bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t t
   }
   // In containers that share a folder everybody is process 1.
   constexpr int kTries = 100;
-  bool is_made = false;
-  for (int i = 0; i < kTries && !is_made; ++i) {
-    name_ = MakeName(pid, time_seconds + i, ".box");
-    is_made =
-        file_.Set(openat(folder.fd(), name_.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!is_made && errno != EEXIST) return false;
+  for (int i = 0; i < kTries; ++i) {
+    const FileName whole = MakeName(pid, time_seconds + i, ".box");
+    name_ = MakeName(pid, time_seconds + i, ".box.partial");
+    if (!file_.Set(
+            openat(folder.fd(), name_.text, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600))) {
+      if (errno == EEXIST) continue;
+      return false;
+    }
+    flock(file_.fd(), LOCK_EX);  // whoever tries it to find out lets go at once
+    const bool is_full = Fill(mark);
+    if (is_full && Rename(folder, whole)) {
+      Map();
+      return true;
+    }
+    const int error = errno;
+    Remove(folder);
+    errno = error;
+    // ENOENT: taken for one that was left behind, before it was locked.
+    if (!is_full || (error != EEXIST && error != ENOENT)) return false;
   }
-  if (!is_made) return false;
-  flock(file_.fd(), LOCK_EX);  // whoever tries it to find out lets go at once
+  return false;
+}
+
+bool BlackBox::Fill(std::string_view mark) {
   // Line ends, not zeroes: a box is a text. And written, not reserved: the pages are there.
   memset(half_, '\n', sizeof(half_));
   mark.copy(half_, dump::kBoxHeadingBytes);
@@ -41,17 +57,29 @@ bool BlackBox::Create(const DumpFolder& folder, std::int64_t pid, std::int64_t t
     const ssize_t wrote = pwrite(file_.fd(), half_, sizeof(half_), static_cast<off_t>(at));
     if (wrote == static_cast<ssize_t>(sizeof(half_))) continue;
     if (wrote >= 0) errno = ENOSPC;
-    const int error = errno;
-    Remove(folder);
-    errno = error;
     return false;
   }
+  return true;
+}
+
+// Never over another one's. A link can do that, too, where renameat2() is refused or cannot.
+bool BlackBox::Rename(const DumpFolder& folder, const FileName& name) {
+  const int fd = folder.fd();
+  if (renameat2(fd, name_.text, fd, name.text, RENAME_NOREPLACE) != 0) {
+    if (errno == EEXIST || errno == ENOENT) return false;
+    if (linkat(fd, name_.text, fd, name.text, 0) != 0) return false;
+    unlinkat(fd, name_.text, 0);
+  }
+  name_ = name;
+  return true;
+}
+
+void BlackBox::Map() {
   mapped_ = mmap(nullptr, dump::kBoxBytes, PROT_READ, MAP_SHARED, file_.fd(), 0);
   if (mapped_ == MAP_FAILED) mapped_ = nullptr;
   if (mapped_ != nullptr && mlock(mapped_, dump::kBoxBytes) != 0) {
     // Not allowed: the pages may have to be read again.
   }
-  return true;
 }
 
 bool BlackBox::Publish(std::size_t bytes) {

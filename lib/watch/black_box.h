@@ -31,8 +31,8 @@ class BlackBox {
   BlackBox(const BlackBox&) = delete;
   BlackBox& operator=(const BlackBox&) = delete;
 
-  /// `mark`: for DumpFolder::RemoveEarlierBox(), until the first text is there. False: errno
-  /// says why.
+  /// `mark`: for DumpFolder::RemoveEarlierBox(), until the first text is there. The name is
+  /// there when the file is locked and has the mark in it. False: errno says why.
   bool Create(const DumpFolder& folder, std::int64_t pid, std::int64_t time_seconds,
               std::string_view mark);
 
@@ -41,7 +41,7 @@ class BlackBox {
   /// Its first `bytes` bytes become what the box says. False: errno says why.
   bool Publish(std::size_t bytes);
 
-  const char* name() const { return name_.text; }
+  const char* name() const { return name_.text; }  // until it has it, NAME.partial
 
   /// The file goes too, if it is still this one.
   void Remove(const DumpFolder& folder);
@@ -49,6 +49,10 @@ class BlackBox {
   void Close();
 
  private:
+  bool Fill(std::string_view mark);
+  bool Rename(const DumpFolder& folder, const FileName& name);
+  void Map();
+
   OwnedFile file_;
   void* mapped_ = nullptr;
   std::uint64_t sequence_ = 0;

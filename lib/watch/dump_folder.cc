@@ -34,6 +34,11 @@ std::string_view TimeIn(std::string_view name, std::string_view ending) {
   return name.substr(0, kTimeBytes);
 }
 
+std::string_view WithoutPartial(std::string_view name) {
+  if (name.ends_with(kPartialEnding)) name.remove_suffix(kPartialEnding.size());
+  return name;
+}
+
 // In a folder of many users (/var/tmp) theirs may not be removed, and would stand in the way.
 bool IsOfThisUser(int folder, const char* name) {
   struct stat facts {};
@@ -74,10 +79,8 @@ Census Count(int folder, std::string_view ending, std::span<char> buffer) {
   Census census;
   ForEachName(folder, buffer, [&](const char* file) {
     const std::string_view name = file;
-    std::string_view whole = name;
     // Of one that was killed while it wrote: as large, and as much worth.
-    if (whole.ends_with(kPartialEnding)) whole.remove_suffix(kPartialEnding.size());
-    const std::string_view time = TimeIn(whole, ending);
+    const std::string_view time = TimeIn(WithoutPartial(name), ending);
     if (time.empty() || name.size() >= sizeof(census.oldest)) return;
     if (!IsOfThisUser(folder, file)) return;
     if (ending == kBoxEnding && IsLocked(folder, file)) return;
@@ -152,8 +155,10 @@ void DumpFolder::RemoveEarlierBox(std::int64_t pid, std::string_view mark,
   const std::string_view prefix(ours.text, sink.column());
   ForEachName(fd(), buffer, [&](const char* file) {
     const std::string_view name = file;
-    if (name.starts_with(prefix) && !TimeIn(name, kBoxEnding).empty() &&
-        !IsLocked(fd(), file) && BeginsWithMark(fd(), file, mark)) {
+    const std::string_view whole = WithoutPartial(name);
+    const bool is_partial = whole.size() != name.size();  // has no mark yet, or no name
+    if (name.starts_with(prefix) && !TimeIn(whole, kBoxEnding).empty() &&
+        !IsLocked(fd(), file) && (is_partial || BeginsWithMark(fd(), file, mark))) {
       unlinkat(fd(), file, 0);
     }
   });

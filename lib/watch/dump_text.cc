@@ -11,6 +11,7 @@
 
 #include "collect/safe_text.h"
 #include "collect/socket_state.h"
+#include "core/base/clock.h"
 #include "profile/dump_format.h"
 #include "watch/peer_text.h"
 #include "watch/verdict_text.h"
@@ -71,8 +72,7 @@ void UtcTime(std::int64_t seconds, bool for_file_names, TextSink* sink) {
 }
 
 std::int64_t DumpText::AgeSeconds(std::uint64_t since_ns) const {
-  const std::uint64_t now_ns = core_.registry->now_ns();
-  return now_ns > since_ns ? static_cast<std::int64_t>((now_ns - since_ns) / 1'000'000'000) : 0;
+  return core::BetweenNs(since_ns, core_.registry->now_ns()) / 1'000'000'000;
 }
 
 void DumpText::Heading(const Occasion& occasion) {

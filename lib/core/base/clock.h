@@ -26,11 +26,16 @@ inline std::uint64_t NowNs() {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-/// How long ago that was; 0 if the clock says that it has not been yet. A library for tests may
-/// have put its own clock in front of libc's.
+/// How long after `then_ns`; 0 if the clock says that it was before. A library for tests may
+/// have put its own clock in front of libc's; signed, because such a one may even go back
+/// behind the machine's start, where these numbers have wrapped.
+constexpr std::int64_t BetweenNs(std::uint64_t then_ns, std::uint64_t now_ns) {
+  const auto between_ns = static_cast<std::int64_t>(now_ns - then_ns);
+  return between_ns > 0 ? between_ns : 0;
+}
+
 inline std::uint64_t SinceNs(std::uint64_t then_ns) {
-  const std::uint64_t now_ns = NowNs();
-  return now_ns > then_ns ? now_ns - then_ns : 0;
+  return static_cast<std::uint64_t>(BetweenNs(then_ns, NowNs()));
 }
 
 }  // namespace heldby::core

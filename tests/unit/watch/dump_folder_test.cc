@@ -7,11 +7,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "exporters/pprof/dump.h"
@@ -124,6 +126,41 @@ TEST_F(DumpFolderTest, TwoProcessesOfOneNumberHaveABoxEach) {
   one.Remove(folder_);
   EXPECT_EQ(Names(), std::set<std::string>{other.name()});
   other.Close();
+}
+
+TEST_F(DumpFolderTest, WhatAnExecCutShortGoesWithItsSuccessor) {
+  const std::string cut = MakeName(7, 1000, ".box.partial").text;
+  const std::string of_others = MakeName(8, 1000, ".box.partial").text;
+  const std::string unmarked = MakeName(7, 1001, ".box").text;
+  for (const std::string& name : {cut, of_others, unmarked}) Make(name);
+  folder_.RemoveEarlierBox(7, "begun at", buffer_);
+  EXPECT_EQ(Names(), (std::set<std::string>{of_others, unmarked}));
+}
+
+// Exec may come at any moment: whatever has the name then is known by its mark.
+TEST_F(DumpFolderTest, ABoxHasItsMarkBeforeItHasItsName) {
+  constexpr int kBoxes = 300;
+  std::atomic<bool> is_done{false};
+  std::thread maker([&] {
+    for (int i = 0; i < kBoxes; ++i) {
+      BlackBox box;
+      EXPECT_TRUE(box.Create(folder_, 7, 1000, "begun at 42 "));
+      box.Remove(folder_);
+    }
+    is_done.store(true);
+  });
+  int seen = 0;
+  while (!is_done.load()) {
+    std::ifstream box(path_ / MakeName(7, 1000, ".box").text);
+    std::string text(12, '\0');
+    if (!box) continue;
+    box.read(text.data(), 12);
+    EXPECT_EQ(text, "begun at 42 ");
+    ++seen;
+  }
+  maker.join();
+  EXPECT_GT(seen, 0);
+  EXPECT_TRUE(Names().empty());
 }
 
 TEST_F(DumpFolderTest, ABoxThatSomebodyTookAwayIsAFailure) {
