@@ -273,17 +273,18 @@ Mapping Decoder::ReadMapping(Reader<wire::Mapping> in) {
       case wire::Mapping::kBuildId:
         mapping.build_id = Text(in.get_uint64());
         break;
+      // Not get_bool(): it looks at its byte before it asks whether there is one.
       case wire::Mapping::kHasFunctions:
-        mapping.has_functions = in.get_bool();
+        mapping.has_functions = in.get_uint64() != 0;
         break;
       case wire::Mapping::kHasFilenames:
-        mapping.has_filenames = in.get_bool();
+        mapping.has_filenames = in.get_uint64() != 0;
         break;
       case wire::Mapping::kHasLineNumbers:
-        mapping.has_line_numbers = in.get_bool();
+        mapping.has_line_numbers = in.get_uint64() != 0;
         break;
       case wire::Mapping::kHasInlineFrames:
-        mapping.has_inline_frames = in.get_bool();
+        mapping.has_inline_frames = in.get_uint64() != 0;
         break;
       default:
         in.skip();
