@@ -62,16 +62,26 @@ bool BlackBox::Fill(std::string_view mark) {
   return true;
 }
 
-// Never over another one's. A link can do that, too, where renameat2() is refused or cannot.
+// Never over another one's. Not every file system can do that in one step (NFS, FUSE), or by a
+// link; where none can, two processes of one number would have to begin at one moment.
 bool BlackBox::Rename(const DumpFolder& folder, const FileName& name) {
   const int fd = folder.fd();
-  if (renameat2(fd, name_.text, fd, name.text, RENAME_NOREPLACE) != 0) {
-    if (errno == EEXIST || errno == ENOENT) return false;
-    if (linkat(fd, name_.text, fd, name.text, 0) != 0) return false;
-    unlinkat(fd, name_.text, 0);
+  const char* from = name_.text;
+  bool is_done = renameat2(fd, from, fd, name.text, RENAME_NOREPLACE) == 0;
+  if (!is_done && errno != EEXIST && errno != ENOENT) {
+    is_done = linkat(fd, from, fd, name.text, 0) == 0;
+    if (is_done) unlinkat(fd, from, 0);
   }
-  name_ = name;
-  return true;
+  if (!is_done && errno != EEXIST && errno != ENOENT) {
+    struct stat facts {};
+    if (fstatat(fd, name.text, &facts, AT_SYMLINK_NOFOLLOW) == 0) {
+      errno = EEXIST;
+    } else {
+      is_done = renameat(fd, from, fd, name.text) == 0;
+    }
+  }
+  if (is_done) name_ = name;
+  return is_done;
 }
 
 void BlackBox::Map() {

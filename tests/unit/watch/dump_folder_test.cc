@@ -2,12 +2,19 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -161,6 +168,47 @@ TEST_F(DumpFolderTest, ABoxHasItsMarkBeforeItHasItsName) {
   maker.join();
   EXPECT_GT(seen, 0);
   EXPECT_TRUE(Names().empty());
+}
+
+// From now on, in this process: no rename with conditions, and no link if `links` says so.
+bool RefuseAsAFileSystem(bool links) {
+  constexpr auto kNumber = static_cast<std::uint32_t>(offsetof(seccomp_data, nr));
+  constexpr auto kFlags = static_cast<std::uint32_t>(offsetof(seccomp_data, args[4]));
+  const std::uint32_t link_error = links ? SECCOMP_RET_ERRNO | EPERM : SECCOMP_RET_ALLOW;
+  sock_filter steps[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kNumber),
+                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_linkat, 0, 1),
+                         BPF_STMT(BPF_RET | BPF_K, link_error),
+                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 3),
+                         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kFlags),
+                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog program = {static_cast<unsigned short>(std::size(steps)), steps};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+TEST_F(DumpFolderTest, ABoxIsMadeWhereAFileSystemKnowsNoConditionsAndNoLinks) {
+  for (const bool links_refused : {false, true}) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (!RefuseAsAFileSystem(links_refused)) _exit(2);
+      BlackBox one;
+      BlackBox other;
+      const bool are_made =
+          one.Create(folder_, 1, 1000, "") && other.Create(folder_, 1, 1000, "");
+      const bool are_two = Names() == std::set<std::string>{MakeName(1, 1000, ".box").text,
+                                                            MakeName(1, 1001, ".box").text};
+      one.Remove(folder_);
+      other.Remove(folder_);
+      _exit(are_made && are_two && Names().empty() ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        << status << ", links refused: " << links_refused;
+  }
 }
 
 TEST_F(DumpFolderTest, ABoxThatSomebodyTookAwayIsAFailure) {
