@@ -217,6 +217,7 @@ def parse_lines(text):
 def test_every_query_of_alerts_and_dashboard_names_a_metric_there_is(lab):
     _, port, debug = download_server(lab, "leaky")
     clients = stuck_clients(lab, port)
+    wait_until(lambda: "\nheldby_tasks{" in page(lab, debug), "the tasks of the clients: a full machine accepts them late")
     there = {name.partition("{")[0] for name in parse(page(lab, debug))}
     # Of limits and allocators that are not everywhere.
     there |= {"heldby_cgroup_memory_limit_bytes", "heldby_cgroup_memory_used_bytes", "heldby_cgroup_memory_bytes",

@@ -42,7 +42,7 @@ void OpenAndClose(World* world, int round) {
   ASSERT_NE(id, 0u);
   const int copy = dup(ends[0]);
   world->descriptors.Share(id, copy);
-  world->descriptors.Received(copy, id);
+  EXPECT_EQ(world->descriptors.Received(copy, id, 1), 1);
   EXPECT_EQ(thread_slot.guess.connection, id);
   world->Close(round % 2 == 0 ? ends[0] : copy);
   EXPECT_TRUE(world->descriptors.IsStill(round % 2 == 0 ? copy : ends[0], id));

@@ -131,9 +131,9 @@ __attribute__((always_inline)) inline void OnClose(int fd) {
 template <typename Call>
 __attribute__((always_inline)) inline auto Receive(int fd, const Call& call) {
   const std::uint32_t id = descriptors.Look(fd);
+  if (id == 0) return call();
   const auto got = call();
-  if (id != 0 && got >= 0) descriptors.Received(fd, id);
-  return got;
+  return got < 0 ? got : static_cast<decltype(call())>(descriptors.Received(fd, id, got));
 }
 
 template <typename Next>

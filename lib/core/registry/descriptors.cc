@@ -106,26 +106,34 @@ void Descriptors::Suggest(std::uint32_t id) {
   if (record != nullptr) thread_slot.guess = {record->cookie.load(kRelaxed), id};
 }
 
-bool Descriptors::Check(ConnectionRecord* record, int fd, std::uint32_t id) {
+// A function of its own, called last: Received() then has no register to save.
+__attribute__((noinline)) std::ptrdiff_t Descriptors::CheckReceived(ConnectionRecord* record,
+                                                                    int fd, std::uint32_t id,
+                                                                    std::ptrdiff_t got) {
   const std::uint64_t now_ns = CoarseNowNs();
-  if (now_ns - record->checked_ns.load(kRelaxed) <= kCheckNs) return true;
-  record->checked_ns.store(now_ns, kRelaxed);
-  if (IsStill(fd, id)) return true;
-  Close(fd, id);
-  return false;
+  if (now_ns - record->checked_ns.load(kRelaxed) > kCheckNs) {
+    record->checked_ns.store(now_ns, kRelaxed);
+    if (!IsStill(fd, id)) {
+      Close(fd, id);
+      return got;
+    }
+  }
+  thread_slot.guess = {record->cookie.load(kRelaxed), id};
+  return got;
 }
 
-void Descriptors::Received(int fd, std::uint32_t id) {
+std::ptrdiff_t Descriptors::Received(int fd, std::uint32_t id, std::ptrdiff_t got) {
   // Closed, and perhaps opened anew, while the call waited.
-  if (Look(fd) != id) return;
+  if (slots_.load(kRelaxed)[fd].load(std::memory_order_acquire) != id) return got;
   ConnectionRecord* record = registry_->connections.Open(id);
-  if (record == nullptr) return;
+  if (record == nullptr) return got;
   const std::uint32_t receives = record->receives.load(kRelaxed);
   record->receives.store(receives + 1, kRelaxed);  // one that is lost delays a check
   if (receives % kLookEvery == 0) [[unlikely]] {
-    if (!Check(record, fd, id)) return;
+    return CheckReceived(record, fd, id, got);
   }
   thread_slot.guess = {record->cookie.load(kRelaxed), id};
+  return got;
 }
 
 void Descriptors::Share(std::uint32_t id, int fd) {

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/registry/registry.h"
@@ -47,8 +48,9 @@ class Descriptors {
   std::uint32_t Open(int fd, bool outbound, std::uintptr_t caller, StackTable* stacks);
   /// `fd` again names the connection it is entered with.
   bool IsStill(int fd, std::uint32_t id);
-  /// `fd` was `id` when a call on it began that has now received something.
-  void Received(int fd, std::uint32_t id);
+  /// `fd` was `id`, not 0, when a call on it began that has now received something. Returns
+  /// `got`: who calls this last needs to keep nothing meanwhile.
+  std::ptrdiff_t Received(int fd, std::uint32_t id, std::ptrdiff_t got);
   /// This thread works for `id` now, if it does not say otherwise.
   void Suggest(std::uint32_t id);
   /// `fd` is a duplicate of a descriptor that was `id`.
@@ -78,7 +80,8 @@ class Descriptors {
 
  private:
   bool Ours() const;
-  bool Check(ConnectionRecord* record, int fd, std::uint32_t id);
+  std::ptrdiff_t CheckReceived(ConnectionRecord* record, int fd, std::uint32_t id,
+                               std::ptrdiff_t got);
   void Enter(int fd, std::uint32_t id);
   int Another(std::uint32_t id, std::uint64_t cookie) const;
 
