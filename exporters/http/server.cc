@@ -91,7 +91,7 @@ class Server::Core : public SessionHost, public std::enable_shared_from_this<Ser
   Core(Listener listener, AccessPolicy access, Router router, const Limits& limits)
       : limits_(limits),
         access_(std::move(access)),
-        router_(router),
+        router_(std::move(router)),
         work_(io_.get_executor()),
         listener_(std::move(listener)),
         listening_fd_(listener_.fd()),
@@ -308,7 +308,7 @@ Result<std::unique_ptr<Server>> Server::Start(Listener listener, AccessPolicy ac
                                               Router router, const Limits& limits) {
   std::unique_ptr<Server> server(new Server);
   server->core_ =
-      std::make_shared<Core>(std::move(listener), std::move(access), router, limits);
+      std::make_shared<Core>(std::move(listener), std::move(access), std::move(router), limits);
   auto thread = StartThread("heldby-http", [core = server->core_] {
     core->Run();
     core->TellThatRunHasEnded();
