@@ -115,6 +115,7 @@ std::vector<PendingStack> AllocatedFor(const Evidence& evidence, const Group& gr
     first = &site->second;
   }
   std::vector<std::pair<std::int64_t, const core::HeapSite*>> order;
+  order.reserve(by_stack.size());
   for (const auto& [frames, found] : by_stack) order.push_back(found);
   std::ranges::sort(order, std::ranges::greater(), [](const auto& one) { return one.first; });
   std::vector<PendingStack> stacks;
