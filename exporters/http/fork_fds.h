@@ -15,6 +15,10 @@
 
 namespace heldby::http {
 
+/// Shells and daemons put files at low numbers by themselves, whatever lies there: ours begin
+/// here.
+inline constexpr int kFirstFd = 100;
+
 void CloseInForkedChild(int fd);
 void ForgetForkFd(int fd);
 

@@ -73,12 +73,10 @@ int FamilyOf(int fd) {
   return family;
 }
 
-// Shells and daemons put files at low numbers by themselves, whatever lies there. Where there
-// is no room above, it stays.
+// Where there is no room above, it stays.
 int MovedUp(int fd) {
-  constexpr int kAboveWhatIsChosen = 100;
-  if (fd >= kAboveWhatIsChosen) return fd;
-  const int above = ::fcntl(fd, F_DUPFD_CLOEXEC, kAboveWhatIsChosen);
+  if (fd >= kFirstFd) return fd;
+  const int above = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirstFd);
   if (above < 0) return fd;
   ::close(fd);
   return above;

@@ -30,21 +30,12 @@ std::optional<DebugServer>& TheServer() {
 }
 
 // exit() is no place where a thread is cancelled, and what is done in it here is full of them.
-class NotCancelled {
- public:
-  NotCancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  ~NotCancelled() { pthread_setcancelstate(before_, nullptr); }
-  NotCancelled(const NotCancelled&) = delete;
-  NotCancelled& operator=(const NotCancelled&) = delete;
-
- private:
-  int before_ = PTHREAD_CANCEL_ENABLE;
-};
-
 void StopAtExit() {
   UnsampledScope unsampled;
-  const NotCancelled whole;
+  int before = PTHREAD_CANCEL_ENABLE;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
   if (TheServer().has_value()) TheServer()->Stop();
+  pthread_setcancelstate(before, nullptr);
 }
 
 Result<DebugServer> StartServer(const char* address) {
@@ -152,7 +143,6 @@ extern "C" void heldby_face_watch(const char* directory) {
 
 extern "C" void heldby_face_dump(const char* pattern) {
   heldby::UnsampledScope unsampled;
-  const heldby::preload::NotCancelled whole;
   const heldby::core::WriteSignalsBlocked no_signals;  // this is a thread of the host's
   try {
     const heldby::Status status = heldby::preload::Dump(pattern);

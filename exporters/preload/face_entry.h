@@ -1,7 +1,7 @@
 // exporters/preload/face_entry.h - what the core calls after it has loaded the face by name.
 //
 // Threads  heldby_face_listen, _watch: a thread of the core's, once per process.
-//          heldby_face_dump: the thread that called exit().
+//          heldby_face_dump: the thread that called exit(), which nobody can cancel.
 // Signals  unsafe.
 // Self     the caller holds the core's guard; threads started here are guarded by themselves.
 #pragma once

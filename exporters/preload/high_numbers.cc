@@ -25,7 +25,7 @@ LowNumbersTaken::LowNumbersTaken() {
     inode_ = facts.st_ino;
     for (;;) {
       const int fd = ::fcntl(ends[0], F_DUPFD_CLOEXEC, kFirstTaken);
-      if (fd < 0 || fd >= kFirstOfOurs) {
+      if (fd < 0 || fd >= http::kFirstFd) {
         if (fd >= 0) ::close(fd);
         break;
       }
@@ -33,7 +33,7 @@ LowNumbersTaken::LowNumbersTaken() {
     }
   }
   for (const int end : ends) {
-    if (end >= kFirstTaken && end < kFirstOfOurs && inode_ != 0) {
+    if (end >= kFirstTaken && end < http::kFirstFd && inode_ != 0) {
       taken_.set(static_cast<std::size_t>(end));
     } else {
       ::close(end);
@@ -42,7 +42,7 @@ LowNumbersTaken::LowNumbersTaken() {
 }
 
 LowNumbersTaken::~LowNumbersTaken() {
-  for (int fd = kFirstTaken; fd < kFirstOfOurs; ++fd) {
+  for (int fd = kFirstTaken; fd < http::kFirstFd; ++fd) {
     if (!taken_.test(static_cast<std::size_t>(fd))) continue;
     // The host may have put something there meanwhile.
     struct stat facts {};

@@ -12,12 +12,12 @@
 
 #include <bitset>
 
+#include "exporters/http/fork_fds.h"
+
 namespace heldby::preload {
 
-inline constexpr int kFirstOfOurs = 100;
-
-/// While it lives, what is opened has a number of kFirstOfOurs or more: those below are taken.
-/// For a moment, in which no fork may happen.
+/// While it lives, what is opened has a number of http::kFirstFd or more: those below are
+/// taken. For a moment, in which no fork may happen.
 class LowNumbersTaken {
  public:
   LowNumbersTaken();
@@ -26,7 +26,7 @@ class LowNumbersTaken {
   LowNumbersTaken& operator=(const LowNumbersTaken&) = delete;
 
  private:
-  std::bitset<kFirstOfOurs> taken_;
+  std::bitset<http::kFirstFd> taken_;
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

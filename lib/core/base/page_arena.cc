@@ -11,6 +11,7 @@ constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kStepBytes = 256 << 10;
 constexpr std::size_t kFirstBytes = 8;  // never handed out: offset 0 is no block
 
+// NORESERVE: a reservation of ours must not count against a host that runs without overcommit.
 void* Map(std::size_t size_bytes, int protection) {
   const int saved_errno = errno;
   void* pages =

@@ -8,11 +8,11 @@
 #include <thread>
 #include <vector>
 
-#include "exporters/http/listen_address.h"
 #include "exporters/http/request_counts.h"
 #include "exporters/http/server.h"
 #include "tests/unit/http/raw_client.h"
 #include "tests/unit/http/sample_profiles.h"
+#include "tests/unit/http/served.h"
 
 namespace heldby::http {
 namespace {
@@ -37,26 +37,16 @@ std::span<const ProfileEntry> CrowdProfiles() {
   return kEntries;
 }
 
-class Crowd : public testing::Test {
+class Crowd : public Served {
  protected:
-  void Start(const Limits& limits = {}) {
-    auto listener = Listener::Open(*ParseListenAddress("127.0.0.1:0"));
-    ASSERT_TRUE(listener) << listener.status().message();
-    port_ = listener->port();
-    auto server = Server::Start(*std::move(listener), AccessPolicy("", ""),
-                                Router(CrowdProfiles(), SampleSymbolNames), limits);
-    ASSERT_TRUE(server) << server.status().message();
-    server_ = *std::move(server);
-  }
+  Crowd() : Served(CrowdProfiles()) {}
+
   std::unique_ptr<RawClient> Connect() { return std::make_unique<RawClient>(port_); }
   int Ask(const std::string& target) {
     RawClient client(port_);
     client.Get(target, "Connection: close\r\n");
     return StatusOf(client.ReadResponse(kPatience));
   }
-
-  std::uint16_t port_ = 0;
-  std::unique_ptr<Server> server_;
 };
 
 TEST_F(Crowd, AHalfSentRequestGivesWayToAWholeOne) {

@@ -1,32 +1,15 @@
 // What the server decides by a request's head alone, over real sockets.
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 
-#include "exporters/http/listen_address.h"
-#include "exporters/http/server.h"
 #include "tests/unit/http/raw_client.h"
-#include "tests/unit/http/sample_profiles.h"
+#include "tests/unit/http/served.h"
 
 namespace heldby::http {
 namespace {
 
-class Heads : public testing::Test {
- protected:
-  void Start(const Limits& limits = {}) {
-    auto listener = Listener::Open(*ParseListenAddress("127.0.0.1:0"));
-    ASSERT_TRUE(listener) << listener.status().message();
-    port_ = listener->port();
-    auto server = Server::Start(*std::move(listener), AccessPolicy("", ""),
-                                Router(SampleProfiles(), SampleSymbolNames), limits);
-    ASSERT_TRUE(server) << server.status().message();
-    server_ = *std::move(server);
-  }
-
-  std::uint16_t port_ = 0;
-  std::unique_ptr<Server> server_;
-};
+class Heads : public Served {};
 
 TEST_F(Heads, ALinkFromAnotherSiteShowsAPageAndSetsNothingOff) {
   Start();

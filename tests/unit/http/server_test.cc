@@ -15,9 +15,9 @@
 #include <thread>
 #include <vector>
 
-#include "exporters/http/listen_address.h"
 #include "tests/unit/http/raw_client.h"
 #include "tests/unit/http/sample_profiles.h"
+#include "tests/unit/http/served.h"
 
 namespace heldby::http {
 namespace {
@@ -26,18 +26,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-class ServerTest : public testing::Test {
+class ServerTest : public Served {
  protected:
-  void Start(const Limits& limits = {}, std::string token = {}) {
-    auto listener = Listener::Open(*ParseListenAddress("127.0.0.1:0"));
-    ASSERT_TRUE(listener) << listener.status().message();
-    port_ = listener->port();
-    auto server = Server::Start(*std::move(listener), AccessPolicy(std::move(token), ""),
-                                Router(SampleProfiles(), SampleSymbolNames), limits);
-    ASSERT_TRUE(server) << server.status().message();
-    server_ = *std::move(server);
-  }
-
   // Retries while the server notices that earlier clients have left.
   int HealthWithin(milliseconds patience) {
     const auto end = steady_clock::now() + patience;
@@ -49,9 +39,6 @@ class ServerTest : public testing::Test {
     }
     return status;
   }
-
-  std::uint16_t port_ = 0;
-  std::unique_ptr<Server> server_;
 };
 
 std::vector<std::string> ThreadNames() {
