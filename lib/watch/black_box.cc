@@ -76,12 +76,19 @@ bool BlackBox::Rename(const DumpFolder& folder, const FileName& name) {
     struct stat facts {};
     if (fstatat(fd, name.text, &facts, AT_SYMLINK_NOFOLLOW) == 0) {
       errno = EEXIST;
-    } else {
+    } else if (errno == ENOENT) {
       is_done = renameat(fd, from, fd, name.text) == 0;
     }
   }
-  if (is_done) name_ = name;
-  return is_done;
+  if (!is_done) return false;
+  name_ = name;
+  // A third of our number may have made the partial name anew after a second took ours away.
+  struct stat facts {};
+  if (fstatat(fd, name.text, &facts, AT_SYMLINK_NOFOLLOW) == 0 && file_.IsThatFile(facts)) {
+    return true;
+  }
+  errno = ENOENT;
+  return false;
 }
 
 void BlackBox::Map() {
