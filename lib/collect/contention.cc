@@ -17,6 +17,7 @@
 #include "collect/holder_index.h"
 #include "collect/holders.h"
 #include "collect/stack_locations.h"
+#include "core/base/clock.h"
 #include "profile/builder.h"
 #include "profile/flat_hash.h"
 
@@ -138,7 +139,7 @@ class ContentionCollector {
   }
 
   std::uint64_t AgeNs(const core::WaitView& wait) const {
-    return now_ns_ - std::min(now_ns_, wait.start_ns);
+    return static_cast<std::uint64_t>(core::BetweenNs(wait.start_ns, now_ns_));
   }
   bool IsCertain(const core::WaitView& wait) const {
     return wait.rate_ns != 0 && AgeNs(wait) >= wait.rate_ns;

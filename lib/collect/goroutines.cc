@@ -15,6 +15,7 @@
 #include "collect/parked_tasks.h"
 #include "collect/stack_locations.h"
 #include "collect/threads.h"
+#include "core/base/clock.h"
 #include "profile/builder.h"
 #include "profile/flat_hash.h"
 
@@ -114,9 +115,7 @@ class GoroutineCollector {
     labels->insert(labels->end(), known.begin(), known.end());
   }
 
-  std::int64_t Since(std::uint64_t then_ns) const {
-    return now_ns_ > then_ns ? static_cast<std::int64_t>(now_ns_ - then_ns) : 0;
-  }
+  std::int64_t Since(std::uint64_t then_ns) const { return core::BetweenNs(then_ns, now_ns_); }
 
   void OnTask(const core::TaskView& view) {
     if (const auto known = task_names_.find(view.id); known != task_names_.end()) {
