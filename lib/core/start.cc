@@ -89,28 +89,51 @@ void FindFace() {
 // locked for ever: its next dlopen would hang, ours or the host's. And one that is forked while
 // the face opens its socket keeps that socket, which nobody has noted yet to be closed in
 // children. Daemons fork in their first milliseconds, which is when our thread does both; so
-// fork waits for it - a moment, once, and never for ever: the forking thread may itself be what
-// the loader waits for.
+// fork waits for it, and it for the forks that are under way - a moment, once, and never for
+// ever: the forking thread may itself be what the loader waits for.
 //
 // And for the first alone: what a fork has waited for in vain may never end. In a child that
 // inherited the lock from a thread of the host's it does not.
+//
+// Invariant: both say what they are about to do and then look at what the other has said, in
+// one order for all threads (seq_cst), so that one of them sees the other. A fork that waits
+// takes its word back meanwhile: our thread never waits for one that waits for it. It may be
+// waiting still when a fork is over: such a child inherits nothing half done.
 std::atomic<bool> loading{false};
+std::atomic<bool> is_in_the_loader{false};
+std::atomic<int> forks_under_way{0};
 std::atomic<int> forks_meanwhile{0};
-constexpr long kLoadingPollNs = 1'000'000;
 constexpr int kLoadingPolls = 1000;
 
+// Past libc's: no thread is cancelled in fork().
+void PauseForLoading() {
+  const timespec a_millisecond{0, 1'000'000};
+  syscall(SYS_nanosleep, &a_millisecond, nullptr);
+}
+
 void BeforeFork() {
-  for (int i = 0; loading.load(std::memory_order_acquire); ++i) {
+  for (int i = 0;; ++i) {
+    forks_under_way.fetch_add(1);
+    if (!loading.load()) return;
     if (i == kLoadingPolls || forks_meanwhile.load(std::memory_order_relaxed) != 0) {
       forks_meanwhile.fetch_add(1, std::memory_order_relaxed);
       return;
     }
-    const timespec pause{0, kLoadingPollNs};
-    syscall(SYS_nanosleep, &pause, nullptr);  // past libc's: no thread is cancelled in fork()
+    forks_under_way.fetch_sub(1);
+    PauseForLoading();
   }
 }
 
+void AfterForkInParent() { forks_under_way.fetch_sub(1); }
+
+void BeginLoading() {
+  loading.store(true);
+  for (int i = 0; i < kLoadingPolls && forks_under_way.load() > 0; ++i) PauseForLoading();
+  is_in_the_loader.store(true, std::memory_order_relaxed);
+}
+
 void EndLoading() {
+  is_in_the_loader.store(false, std::memory_order_relaxed);
   loading.store(false, std::memory_order_release);
   forks_meanwhile.store(0, std::memory_order_relaxed);
 }
@@ -135,7 +158,7 @@ void* StartThread(void* delayed) {
     nanosleep(&delay, nullptr);
   }
   using Begin = void (*)(const char* where);
-  loading.store(true, std::memory_order_release);
+  BeginLoading();
   // The watch first: what listens may have to wait for others of its process tree.
   const char* const wanted[][2] = {{dump_folder, "heldby_face_watch"},
                                    {listen_address, "heldby_face_listen"}};
@@ -200,10 +223,13 @@ void BeginRegistryAnewInChild() {
 bool face_half_loaded = false;
 
 void OnForkInChild() {
+  forks_under_way.store(0, std::memory_order_relaxed);
   // What one child says, the others need not.
   const bool known =
       forks_meanwhile.exchange(0, std::memory_order_relaxed) > 1 || face_half_loaded;
-  face_half_loaded = loading.exchange(false, std::memory_order_relaxed) || face_half_loaded;
+  loading.store(false, std::memory_order_relaxed);
+  face_half_loaded =
+      is_in_the_loader.exchange(false, std::memory_order_relaxed) || face_half_loaded;
   if (face_half_loaded) {
     if (!known)
       Say("forked while the server library was being loaded: no endpoint in this child");
@@ -274,8 +300,8 @@ void StartCore() {
     // Loading begins before the host can fork: the flag is up when this constructor returns.
     // For a watch alone it begins later: most processes of a tree have ended by then, and cost
     // no more than a thread.
-    loading.store(listen, std::memory_order_release);
-    pthread_atfork(&BeforeFork, nullptr, &OnForkInChild);
+    loading.store(listen);
+    pthread_atfork(&BeforeFork, &AfterForkInParent, &OnForkInChild);
     StartFace(/*delayed=*/!listen);
   }
 }

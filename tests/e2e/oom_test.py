@@ -3,31 +3,19 @@
 The limit is a memory control group where one can be made (v1 or v2), else RLIMIT_AS; the test says which.
 """
 
-import contextlib
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
+from dump_folder import files, folder_on_disk
 from harness import Failure, check, read_text, run, wait_until
 from memory_group import memory_group
 
 MEGA = 1000 * 1000
-
-
-@contextlib.contextmanager
-def folder_on_disk(lab):
-    """/tmp may be memory, where nothing is written."""
-    folder = tempfile.mkdtemp(prefix="oom-test-", dir=lab.build)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def grows(lab):
@@ -36,10 +24,6 @@ def grows(lab):
 
 def grows_and_watches(lab):
     return lab.compile("grows.cc", "grows_and_watches", "-DWATCHES_ITSELF", *lab.linked_flags())
-
-
-def files(folder, ending):
-    return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(ending))
 
 
 def address_space_bytes(process):
@@ -248,6 +232,21 @@ def test_a_forked_child_has_a_watch_and_a_box_of_its_own(lab):
         os.kill((owners - {parent.pid}).pop(), signal.SIGKILL)
         check(parent.wait().status == 0, parent.err())
         check(len(files(folder, ".box")) == 1, "the child's alone is left")
+
+
+def test_a_child_whose_fork_was_under_way_when_the_watch_began_has_one_too(lab):
+    """What is loaded waits for the fork. The library's handler runs after heldby's own."""
+    slow_fork = lab.compile("slow_fork.cc", "slow_fork.so", "-shared", "-fPIC")
+    program = "import os, time\ntime.sleep(0.05)\nif os.fork() == 0: time.sleep(100)\nos.wait()"
+    with folder_on_disk(lab) as folder:
+        environment = lab.preloaded(HELDBY_DUMP_DIR=folder)
+        environment["LD_PRELOAD"] += " " + slow_fork
+        parent = lab.start([sys.executable, "-c", program], environment)
+        boxes = wait_until(lambda: len(files(folder, ".box")) == 2 and files(folder, ".box"), "two boxes")
+        for pid in {int(os.path.basename(box).split(".")[1]) for box in boxes} - {parent.pid}:
+            os.kill(pid, signal.SIGKILL)
+        done = parent.wait()
+        check((done.status, done.err) == (0, ""), f"{done.status}: {done.err}")
 
 
 def test_a_box_of_a_process_with_a_thousand_modules_has_its_sites(lab):
