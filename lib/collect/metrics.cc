@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "core/base/clock.h"
 #include "profile/flat_hash.h"
 
 namespace heldby::collect {
@@ -156,10 +157,10 @@ void MetricsCollector::AddHolders(const core::CoreApi& core, MetricList* list) {
   list->Add(DirectionLabel(false), counters.closed_connections_total[0]);
   list->Add(DirectionLabel(true), counters.closed_connections_total[1]);
   AddTasks(census, list);
-  const std::uint64_t now_ns = core.registry->now_ns();
+  const std::int64_t age_ns = core::BetweenNs(census.taken_ns, core.registry->now_ns());
   list->Gauge("heldby_census_age_seconds",
               "How old the figures of connections and tasks may be: they are counted in parts.")
-      .Add(static_cast<double>(now_ns - std::min(now_ns, census.taken_ns)) / kSecond);
+      .Add(static_cast<double>(age_ns) / kSecond);
 }
 
 void MetricsCollector::AddTasks(const CensusResult& census, MetricList* list) const {

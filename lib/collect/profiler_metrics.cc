@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "collect/metrics.h"
+#include "core/base/clock.h"
 
 namespace heldby::collect {
 namespace {
@@ -29,8 +30,9 @@ WaitSums SumSites(const core::CoreApi& core, core::ContentionTable table) {
 }
 
 struct WaitsNow {
+  std::uint64_t now_ns;
   std::int64_t waits = 0;
-  std::uint64_t first_ns = UINT64_MAX;
+  std::int64_t oldest_ns = 0;
 };
 
 }  // namespace
@@ -49,18 +51,18 @@ void AddContention(const core::CoreApi& core, MetricList* list) {
   list->Gauge("heldby_contention_profile_enabled", "1 if the profile is on.");
   list->Add({{"profile", "block"}}, core.contention->block_rate_ns() != 0 ? 1 : 0);
   list->Add({{"profile", "mutex"}}, core.contention->mutex_fraction() != 0 ? 1 : 0);
-  WaitsNow now;
+  WaitsNow now{.now_ns = core.contention->now_ns()};
   core.contention->visit_waits(
       [](void* context, const core::WaitView& wait) {
         auto& waits = *static_cast<WaitsNow*>(context);
         ++waits.waits;
-        waits.first_ns = std::min(waits.first_ns, wait.start_ns);
+        waits.oldest_ns =
+            std::max(waits.oldest_ns, core::BetweenNs(wait.start_ns, waits.now_ns));
       },
       &now);
-  const std::uint64_t now_ns = core.contention->now_ns();
   list->Gauge("heldby_waits", "Waits under way that the block profile sees.").Add(now.waits);
   list->Gauge("heldby_wait_oldest_age_seconds", "How long the longest of them has lasted.")
-      .Add(now.first_ns < now_ns ? static_cast<double>(now_ns - now.first_ns) * 1e-9 : 0);
+      .Add(static_cast<double>(now.oldest_ns) * 1e-9);
 }
 
 void AddProfiler(const core::CoreApi& core, double profiler_cpu_seconds, MetricList* list) {

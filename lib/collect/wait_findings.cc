@@ -9,18 +9,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "collect/finding.h"
+#include "core/base/clock.h"
 
 namespace heldby::collect {
 namespace {
 
 // A wait that is younger may be between two steps of a protocol.
-constexpr std::uint64_t kTroubleNs = 10'000'000'000;
+constexpr std::int64_t kTroubleNs = 10'000'000'000;
 
 struct Wait {
   std::uint32_t id;
   std::uint32_t site;
   std::int32_t tid;
-  std::uint64_t age_ns;
+  std::int64_t age_ns;
   std::int32_t owner = 0;  // the thread that has the mutex; 0: nobody, or not known
 };
 
@@ -54,8 +55,9 @@ std::map<std::int32_t, Wait> LongMutexWaits(const core::CoreApi& core) {
         auto& all = *static_cast<Gathering*>(to);
         if (view.kind != core::WaitKind::kMutex || view.phase != core::WaitPhase::kWaiting)
           return;
-        if (view.start_ns + kTroubleNs > all.now_ns) return;
-        Wait wait{view.id, view.site, view.tid, all.now_ns - view.start_ns};
+        const std::int64_t waited_ns = core::BetweenNs(view.start_ns, all.now_ns);
+        if (waited_ns < kTroubleNs) return;
+        Wait wait{view.id, view.site, view.tid, waited_ns};
         wait.owner = OwnerOf(view.object);
         // It was this wait's mutex all the while that it was looked at.
         if (all.api->wait_phase(view.id) == core::WaitPhase::kWaiting) {
