@@ -7,7 +7,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+
+#include "core/core.h"
 
 namespace heldby::collect {
 
@@ -18,7 +19,7 @@ struct AllocatorStats {
   std::int64_t mapped_bytes = 0;  // from the system
 };
 
-/// `allocator`: HookDescription::allocator.
-[[nodiscard]] AllocatorStats ReadAllocatorStats(std::string_view allocator);
+/// Of HookDescription::allocator; not known while a fork does not end.
+[[nodiscard]] AllocatorStats ReadAllocatorStats(const core::CoreApi& core);
 
 }  // namespace heldby::collect

@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
 
 #include "core/base/error_line.h"
+#include "core/base/loader_gate.h"
 #include "core/base/self_guard.h"
 #include "core/base/signals_blocked.h"
 #include "core/core.h"
@@ -85,62 +85,11 @@ void FindFace() {
   strcat(face_path, kFace);
 }
 
-// A child that is forked while another thread is inside dlopen inherits the loader's lock,
-// locked for ever: its next dlopen would hang, ours or the host's. And one that is forked while
-// the face opens its socket keeps that socket, which nobody has noted yet to be closed in
-// children. Daemons fork in their first milliseconds, which is when our thread does both; so
-// fork waits for it, and it for the forks that are under way - a moment, once, and never for
-// ever: the forking thread may itself be what the loader waits for.
-//
-// And for the first alone: what a fork has waited for in vain may never end. In a child that
-// inherited the lock from a thread of the host's it does not.
-//
-// Invariant: both say what they are about to do and then look at what the other has said, in
-// one order for all threads (seq_cst), so that one of them sees the other. A fork that waits
-// takes its word back meanwhile: our thread never waits for one that waits for it. It may be
-// waiting still when a fork is over: such a child inherits nothing half done.
+// A fork waits for it: core/base/loader_gate.h. Not for the linker alone: a child that is
+// forked while the face opens its socket keeps that socket, which nobody has noted yet to be
+// closed in children. Daemons fork in their first milliseconds, which is when our thread does
+// both.
 std::atomic<bool> loading{false};
-std::atomic<bool> is_in_the_loader{false};
-std::atomic<int> forks_under_way{0};
-std::atomic<int> forks_meanwhile{0};
-constexpr int kLoadingPolls = 1000;
-
-// Past libc's: no thread is cancelled in fork().
-void PauseForLoading() {
-  const timespec a_millisecond{0, 1'000'000};
-  syscall(SYS_nanosleep, &a_millisecond, nullptr);
-}
-
-void BeforeFork() {
-  for (int i = 0;; ++i) {
-    forks_under_way.fetch_add(1);
-    if (!loading.load()) return;
-    if (i == kLoadingPolls || forks_meanwhile.load(std::memory_order_relaxed) != 0) {
-      forks_meanwhile.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-    forks_under_way.fetch_sub(1);
-    PauseForLoading();
-  }
-}
-
-void AfterForkInParent() { forks_under_way.fetch_sub(1); }
-
-// A fork that copies the tables of 50 GB takes a second: no other one waits for that. Ours ends
-// its wait before theirs do.
-void BeginLoading() {
-  constexpr int kLongForkPolls = 10 * kLoadingPolls;
-  for (int i = 0; i < kLongForkPolls && forks_under_way.load() > 0; ++i) PauseForLoading();
-  loading.store(true);
-  for (int i = 0; i < kLoadingPolls / 2 && forks_under_way.load() > 0; ++i) PauseForLoading();
-  is_in_the_loader.store(true, std::memory_order_relaxed);
-}
-
-void EndLoading() {
-  is_in_the_loader.store(false, std::memory_order_relaxed);
-  loading.store(false, std::memory_order_release);
-  forks_meanwhile.store(0, std::memory_order_relaxed);
-}
 
 void* FaceFunction(const char* name) {
   // RTLD_LOCAL: what the face links (Abseil, libstdc++) must not become visible to the host.
@@ -154,15 +103,21 @@ void* FaceFunction(const char* name) {
   return function;
 }
 
-void* StartThread(void* delayed) {
+struct Start {
+  bool is_delayed;
+  bool is_inside;  // the loader already: EnterLoaderNow()
+} start;
+
+void* StartThread(void*) {
   thread_api.become_own();
   pthread_setname_np(pthread_self(), "heldby-start");
-  if (delayed != nullptr) {
+  if (start.is_delayed) {
     timespec delay{0, kChildDelayNs};
     nanosleep(&delay, nullptr);
   }
+  if (!start.is_inside) EnterLoader();
+  loading.store(true);
   using Begin = void (*)(const char* where);
-  BeginLoading();
   // The watch first: what listens may have to wait for others of its process tree.
   const char* const wanted[][2] = {{dump_folder, "heldby_face_watch"},
                                    {listen_address, "heldby_face_listen"}};
@@ -170,11 +125,13 @@ void* StartThread(void* delayed) {
     if (*where == '\0') continue;
     if (auto begin = reinterpret_cast<Begin>(FaceFunction(name))) begin(where);
   }
-  EndLoading();
+  loading.store(false);
+  LeaveLoader();
   return nullptr;
 }
 
-void StartFace(bool delayed) {
+void StartFace(const Start& how) {
+  start = how;
   SelfGuard self;
   const SignalsBlocked no_signals;
   pthread_attr_t attributes;
@@ -182,12 +139,10 @@ void StartFace(bool delayed) {
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, 512 * 1024);
   pthread_t thread;
-  static char yes;
-  const int error =
-      pthread_create(&thread, &attributes, &StartThread, delayed ? &yes : nullptr);
+  const int error = pthread_create(&thread, &attributes, &StartThread, nullptr);
   pthread_attr_destroy(&attributes);
   if (error == 0) return;
-  EndLoading();
+  if (how.is_inside) LeaveLoader();
   static bool said = false;  // by the parent, for its children too
   if (!said) Say("cannot start a thread to serve or to watch: ", strerror(error));
   said = true;
@@ -226,20 +181,27 @@ void BeginRegistryAnewInChild() {
 // is not: it must never be asked for.
 bool face_half_loaded = false;
 
+// Handlers of fork may fork: a process has one such thread, made when the outermost of these
+// calls is over, whether it began as the child of that or as the child of an inner one.
+bool owes_a_face = false;
+
+void StartOwedFace() {
+  if (!owes_a_face || IsForking()) return;
+  owes_a_face = false;
+  StartFace({.is_delayed = true, .is_inside = false});
+}
+
 void OnForkInChild() {
-  forks_under_way.store(0, std::memory_order_relaxed);
   // What one child says, the others need not.
-  const bool known =
-      forks_meanwhile.exchange(0, std::memory_order_relaxed) > 1 || face_half_loaded;
-  loading.store(false, std::memory_order_relaxed);
-  face_half_loaded =
-      is_in_the_loader.exchange(false, std::memory_order_relaxed) || face_half_loaded;
+  const bool known = TakeVainForks() > 1 || face_half_loaded;
+  face_half_loaded = loading.exchange(false) || face_half_loaded;
   if (face_half_loaded) {
     if (!known)
       Say("forked while the server library was being loaded: no endpoint in this child");
     return;
   }
-  StartFace(/*delayed=*/true);
+  owes_a_face = true;
+  StartOwedFace();
 }
 
 void DumpAtExit() {
@@ -251,7 +213,10 @@ void DumpAtExit() {
   int before = 0;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
   using Dump = void (*)(const char* pattern);
-  if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
+  const bool is_inside = EnterLoaderBriefly();
+  const auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"));
+  if (is_inside) LeaveLoader();
+  if (dump != nullptr) dump(dump_pattern);
   pthread_setcancelstate(before, nullptr);
 }
 
@@ -289,7 +254,7 @@ void StartCore() {
   if (Disabled()) return;
   SetBlockRateNs(BlockRateFromEnvironment());
   SetMutexFraction(MutexFractionFromEnvironment());
-  HoldParkedWalksBackInForks();
+  WatchForks();
   pthread_atfork(nullptr, nullptr, &BeginRegistryAnewInChild);
   watches_forks.store(true, std::memory_order_release);
   WatchThreads();
@@ -301,12 +266,11 @@ void StartCore() {
   if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
   if ((listen || watch) && LeavesFilesToTheHost() && MayHaveThreadsOverTheAllocator()) {
-    // Loading begins before the host can fork: the flag is up when this constructor returns.
-    // For a watch alone it begins later: most processes of a tree have ended by then, and cost
-    // no more than a thread.
-    loading.store(listen);
-    pthread_atfork(&BeforeFork, &AfterForkInParent, &OnForkInChild);
-    StartFace(/*delayed=*/!listen);
+    pthread_atfork(nullptr, &StartOwedFace, &OnForkInChild);
+    // Loading begins before the host can fork: we are inside when this constructor returns. For
+    // a watch alone it begins later: most processes of a tree have ended by then, and cost no
+    // more than a thread.
+    StartFace({.is_delayed = !listen, .is_inside = listen && EnterLoaderNow()});
   }
 }
 

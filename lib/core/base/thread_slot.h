@@ -49,6 +49,7 @@ struct ThreadSlot {
   bool is_own;                  // a thread of the profiler's, in no list of threads
   std::uint32_t created_by;     // a StackId: who called pthread_create; 0: not seen
   std::uint32_t wait;           // the innermost wait under way: core/sampler/contention.h
+  std::uint32_t fork_depth;     // > 0: inside of fork(): core/base/loader_gate.h
   Guess guess;                  // where `holder` names neither connection nor task
   std::uintptr_t self_guard;    // 0: none; else where the outermost SelfGuard stands
 };

@@ -58,14 +58,8 @@ void CaptureInterrupted(const void* ucontext, Stack* stack);
 /// is for the caller to find out afterwards. Takes the dynamic linker's lock, so that no code
 /// is unloaded under the walk: not for hot paths, not for signal handlers. (A host with its own
 /// dl_iterate_phdr that locks nothing has to keep its libraries.) While a fork is
-/// under way it waits, a second or two at most; then: one frame, truncated.
+/// under way it waits, as EnterLoaderBriefly() does; in vain: one frame, truncated.
 void CaptureParked(const Registers& registers, Stack* stack);
-
-/// From here on no fork happens in the middle of one: the child would have the linker's lock
-/// locked for ever, and hang in its next dlopen. To be called before a thread of ours begins,
-/// since a handler of pthread_atfork that is registered while a fork is under way is left out
-/// of that fork. More calls change nothing.
-void HoldParkedWalksBackInForks();
 
 struct UnwindCounters {
   std::uint64_t rules_read_total;  // rows that neither cache had: about a microsecond each

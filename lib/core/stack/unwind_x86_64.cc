@@ -8,15 +8,12 @@
 #endif
 
 #include <link.h>
-#include <pthread.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <ucontext.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <cstddef>
 
+#include "core/base/loader_gate.h"
 #include "core/stack/capture.h"
 #include "core/stack/instruction_x86_64.h"
 #include "core/stack/parked_memory.h"
@@ -128,54 +125,6 @@ UnwindCounters ReadUnwindCounters() {
           .cache_bytes = sizeof(rule_cache) + LastWalk::kBytes};
 }
 
-namespace {
-
-// A child that is forked while the dynamic linker's lock is held would find it held for ever.
-// So a fork waits for parked walks, which take microseconds, and none begins while one is under
-// way: a walk waits for its end, and all of them together no longer than this for each.
-constexpr int kMaxWaitsForAFork = 10'000;  // of 100 us
-std::atomic<int> parked_walks{0};
-std::atomic<int> forks_under_way{0};
-std::atomic<int> waits_left{kMaxWaitsForAFork};
-
-// Past libc's: a fork is no place where a thread may be cancelled.
-void Pause() {
-  const timespec pause{0, 100'000};
-  syscall(SYS_nanosleep, &pause, nullptr);
-}
-
-void BeforeFork() {
-  forks_under_way.fetch_add(1);
-  for (int i = 0; i < 10'000 && parked_walks.load() != 0; ++i) Pause();
-}
-void AfterFork() {
-  waits_left.store(kMaxWaitsForAFork);
-  forks_under_way.fetch_sub(1);
-}
-void AfterForkInChild() {
-  parked_walks = 0;
-  forks_under_way = 0;
-  waits_left = kMaxWaitsForAFork;
-}
-
-bool BeginParkedWalk() {
-  HoldParkedWalksBackInForks();
-  for (;;) {
-    parked_walks.fetch_add(1);
-    if (forks_under_way.load() == 0) return true;
-    parked_walks.fetch_sub(1);
-    if (waits_left.fetch_sub(1) <= 0) return false;
-    Pause();
-  }
-}
-
-}  // namespace
-
-void HoldParkedWalksBackInForks() {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, [] { pthread_atfork(&BeforeFork, &AfterFork, &AfterForkInChild); });
-}
-
 void CaptureParked(const Registers& registers, Stack* stack) {
   struct Job {
     RegisterFile at;
@@ -189,7 +138,7 @@ void CaptureParked(const Registers& registers, Stack* stack) {
   stack->modules[0] = 0;
   stack->depth = 1;
   stack->truncated = true;
-  if (!BeginParkedWalk()) return;
+  if (!EnterLoaderBriefly()) return;
   // The lock is what this is called for: dlclose unmaps with the same one held.
   dl_iterate_phdr(
       [](dl_phdr_info*, std::size_t, void* argument) {
@@ -198,7 +147,7 @@ void CaptureParked(const Registers& registers, Stack* stack) {
         return 1;
       },
       &job);
-  parked_walks.fetch_sub(1);
+  LeaveLoader();
 }
 
 // The callee saves rbx, so it is where the old stack is kept. No unwind table describes the

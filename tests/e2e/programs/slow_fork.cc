@@ -1,4 +1,4 @@
-// To be preloaded before heldby: every fork is under way until libheldby-server.so is being
+// To be preloaded behind heldby: every fork is under way until libheldby-server.so is being
 // loaded, or for 0.4 seconds.
 #include <fcntl.h>
 #include <pthread.h>
