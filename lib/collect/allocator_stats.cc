@@ -4,7 +4,6 @@
 #include <malloc.h>
 
 #include <cstddef>
-#include <string_view>
 
 namespace heldby::collect {
 namespace {
@@ -17,16 +16,13 @@ AllocatorStats OfGlibc() {
 }
 
 template <typename Function>
-Function Find(const core::CoreApi& core, const char* name) {
-  if (!core.threads->enter_loader()) return nullptr;
-  void* found = dlsym(RTLD_DEFAULT, name);
-  core.threads->leave_loader();
-  return reinterpret_cast<Function>(found);
+Function Find(const char* name) {
+  return reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
 }
 
-AllocatorStats OfTcmalloc(const core::CoreApi& core) {
+AllocatorStats OfTcmalloc() {
   const auto ask =
-      Find<int (*)(const char*, std::size_t*)>(core, "MallocExtension_GetNumericProperty");
+      Find<int (*)(const char*, std::size_t*)>("MallocExtension_GetNumericProperty");
   std::size_t in_use = 0;
   std::size_t mapped = 0;
   std::size_t unmapped = 0;
@@ -42,9 +38,9 @@ AllocatorStats OfTcmalloc(const core::CoreApi& core) {
           static_cast<std::int64_t>(mapped)};
 }
 
-AllocatorStats OfJemalloc(const core::CoreApi& core) {
+AllocatorStats OfJemalloc() {
   using Control = int (*)(const char*, void*, std::size_t*, void*, std::size_t);
-  const auto control = Find<Control>(core, "mallctl");
+  const auto control = Find<Control>("mallctl");
   if (control == nullptr) return {};
   std::uint64_t epoch = 1;
   std::size_t size = sizeof(epoch);
@@ -63,11 +59,10 @@ AllocatorStats OfJemalloc(const core::CoreApi& core) {
 
 }  // namespace
 
-AllocatorStats ReadAllocatorStats(const core::CoreApi& core) {
-  const std::string_view allocator = core.describe_hooks().allocator;
+AllocatorStats ReadAllocatorStats(std::string_view allocator) {
   if (allocator == "glibc") return OfGlibc();
-  if (allocator == "tcmalloc") return OfTcmalloc(core);
-  if (allocator.find("jemalloc") != allocator.npos) return OfJemalloc(core);
+  if (allocator == "tcmalloc") return OfTcmalloc();
+  if (allocator.find("jemalloc") != allocator.npos) return OfJemalloc();
   return {};  // mimalloc tells only by printing
 }
 

@@ -7,8 +7,7 @@
 #pragma once
 
 #include <cstdint>
-
-#include "core/core.h"
+#include <string_view>
 
 namespace heldby::collect {
 
@@ -19,7 +18,7 @@ struct AllocatorStats {
   std::int64_t mapped_bytes = 0;  // from the system
 };
 
-/// Of HookDescription::allocator; not known while a fork does not end.
-[[nodiscard]] AllocatorStats ReadAllocatorStats(const core::CoreApi& core);
+/// `allocator`: HookDescription::allocator.
+[[nodiscard]] AllocatorStats ReadAllocatorStats(std::string_view allocator);
 
 }  // namespace heldby::collect

@@ -33,7 +33,8 @@ void MetricsCollector::AddMemory(const core::CoreApi& core, const ProcessAccount
 
   // Asking takes the allocator's own locks.
   const AllocatorStats& allocator =
-      allocator_.Get([&core] { return ReadAllocatorStats(core); }, std::chrono::seconds(10));
+      allocator_.Get([&core] { return ReadAllocatorStats(core.describe_hooks().allocator); },
+                     std::chrono::seconds(10));
   if (allocator.known) {
     list->Gauge("heldby_allocator_bytes",
                 "What the allocator has from the system, by its own count, some seconds old.");

@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 12;
+inline constexpr std::uint32_t kCoreAbi = 11;
 
 struct HookDescription {
   bool active;
@@ -207,9 +207,6 @@ struct ThreadApi {
   int (*capture_by_signal)(AskedThread* threads, int count, std::uint64_t timeout_ns);
   /// The calling thread is the profiler's from now on: not sampled, and in no list.
   void (*become_own)();
-  /// Around what takes the dynamic linker's lock: core/base/loader_gate.h. False: not inside.
-  bool (*enter_loader)();
-  void (*leave_loader)();
 };
 
 /// CPU profiles: core/sampler/cpu_sampler.h. Between start and stop one thread calls the rest.

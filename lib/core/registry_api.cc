@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/base/clock.h"
-#include "core/base/loader_gate.h"
 #include "core/base/self_guard.h"
 #include "core/core.h"
 #include "core/hooks/thread_entry.h"
@@ -218,8 +217,6 @@ extern const ThreadApi thread_api = {
     .capture_parked = &CaptureParked,
     .capture_by_signal = &CaptureBySignal,
     .become_own = &BecomeOwn,
-    .enter_loader = &EnterLoaderBriefly,
-    .leave_loader = &LeaveLoader,
 };
 
 extern const RegistryApi registry_api = {

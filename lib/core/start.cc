@@ -181,27 +181,24 @@ void BeginRegistryAnewInChild() {
 // is not: it must never be asked for.
 bool face_half_loaded = false;
 
-// Handlers of fork may fork: a process has one such thread, made when the outermost of these
-// calls is over, whether it began as the child of that or as the child of an inner one.
-bool owes_a_face = false;
+// Handlers of fork may fork, and what they make goes on inside of the outer fork: it may come
+// here twice, and has one face. (Its id alone would not tell: the first process of a container
+// that makes another one has the same as its child.)
+std::atomic<pid_t> has_begun_in{0};
 
-void StartOwedFace() {
-  if (!owes_a_face || IsForking()) return;
-  owes_a_face = false;
-  StartFace({.is_delayed = true, .is_inside = false});
-}
+void BeforeFork() { has_begun_in.store(0); }
 
 void OnForkInChild() {
   // What one child says, the others need not.
-  const bool known = TakeVainForks() > 1 || face_half_loaded;
+  const bool known = VainForksOfParent() > 1 || face_half_loaded;
   face_half_loaded = loading.exchange(false) || face_half_loaded;
   if (face_half_loaded) {
     if (!known)
       Say("forked while the server library was being loaded: no endpoint in this child");
     return;
   }
-  owes_a_face = true;
-  StartOwedFace();
+  if (has_begun_in.exchange(getpid()) == getpid()) return;
+  StartFace({.is_delayed = true, .is_inside = false});
 }
 
 void DumpAtExit() {
@@ -213,10 +210,7 @@ void DumpAtExit() {
   int before = 0;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
   using Dump = void (*)(const char* pattern);
-  const bool is_inside = EnterLoaderBriefly();
-  const auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"));
-  if (is_inside) LeaveLoader();
-  if (dump != nullptr) dump(dump_pattern);
+  if (auto dump = reinterpret_cast<Dump>(FaceFunction("heldby_face_dump"))) dump(dump_pattern);
   pthread_setcancelstate(before, nullptr);
 }
 
@@ -266,7 +260,7 @@ void StartCore() {
   if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
   if ((listen || watch) && LeavesFilesToTheHost() && MayHaveThreadsOverTheAllocator()) {
-    pthread_atfork(nullptr, &StartOwedFace, &OnForkInChild);
+    pthread_atfork(&BeforeFork, nullptr, &OnForkInChild);
     // Loading begins before the host can fork: we are inside when this constructor returns. For
     // a watch alone it begins later: most processes of a tree have ended by then, and cost no
     // more than a thread.

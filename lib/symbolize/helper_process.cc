@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <link.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -222,13 +221,13 @@ HelperEnd RunHelper(const std::string& path, std::span<const char> request,
 }
 
 std::string DefaultHelperPath() {
-  // Not dladdr(), which takes the dynamic linker's lock: core/base/loader_gate.h.
-  dl_find_object self{};
+  Dl_info self{};
   std::string object;
-  if (_dl_find_object(reinterpret_cast<void*>(&DefaultHelperPath), &self) == 0) {
-    object = self.dlfo_link_map->l_name;
+  if (dladdr(reinterpret_cast<void*>(&DefaultHelperPath), &self) != 0 &&
+      self.dli_fname != nullptr) {
+    object = self.dli_fname;
   }
-  // Of the executable itself that is an empty name.
+  // In the executable itself, dladdr gives argv[0], which may be anything.
   char exe[4096];
   const ssize_t length = readlink("/proc/thread-self/exe", exe, sizeof(exe) - 1);
   const std::string executable(exe, length > 0 ? static_cast<std::size_t>(length) : 0);

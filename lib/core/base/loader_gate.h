@@ -1,18 +1,20 @@
-// core/base/loader_gate.h - a fork, or a thread of ours inside the dynamic linker; never both.
+// core/base/loader_gate.h - a fork, or a thread of ours at work in the dynamic linker; never
+// both.
 //
-// A child that is forked while another thread has the linker's lock inherits it, locked for
-// ever: its next dlopen would hang, ours or the host's. So a fork waits until we have come out,
-// and we do not go in while a fork is under way.
+// dl_iterate_phdr, and dlopen for moments, take a lock that a child inherits locked, for ever:
+// its next dlopen would hang, ours or the host's. And a library that is half loaded stays so
+// there. So a fork waits until we have come out, and we do not go in while a fork is under way.
 //
-// Threads  any. A thread inside fork() is never made to wait a second time by what handlers of
-//          fork do (they may fork themselves): it is counted, and counted once.
-// Signals  unsafe, but for fork itself.
+// Threads  any. A fork in a handler of fork is part of the outer one: it never waits for who
+//          waits for that.
+// Signals  unsafe, but for fork itself. While it waits they are held back, so that a handler
+//          neither forks in the middle of it nor jumps out.
 // Allocates never.   Self  errno is kept.
 // Bounds   a fork waits a second at most. While one has waited in vain, none does any more:
 //          the forking thread may itself be what we wait for in the linker.
-// Source   glibc 2.36 nptl/fork.c: no lock of the linker's is taken or made anew. fork(2): the
-//          handlers of pthread_atfork run in the forking thread, those of the child in its
-//          copy.
+// Source   glibc 2.36: fork makes _dl_load_lock and _dl_load_tls_lock anew in the child, and
+//          _dl_load_write_lock not. fork(2): the handlers of pthread_atfork run in the forking
+//          thread, those of the child in its copy.
 #pragma once
 
 #include <cstdint>
@@ -30,18 +32,19 @@ bool EnterLoaderBriefly();
 /// False, at once: not inside, since a fork is under way.
 bool EnterLoaderNow();
 
-/// For as long as it takes to load a library. Lets forks go first, and holds new ones back if
-/// that does not end. After a minute it is inside all the same: one of the forks is none any
-/// more, its thread has left it by pthread_exit or a jump out of a handler.
+/// For as long as it takes to load a library. Lets forks go first, and holds new ones back for
+/// half a second if that does not end. After a minute it is inside all the same: one of the
+/// forks is none any more, its thread has left it by pthread_exit, or by a jump and has not
+/// forked again from there.
 void EnterLoader();
 
-/// REQUIRES: inside, by one of the above.
+/// REQUIRES: inside, by one of the above, in this process.
 void LeaveLoader();
 
 /// The calling thread runs a handler of pthread_atfork, inside of `fork`.
 bool IsForking();
 
-/// How many forks have waited in vain since we were last outside, and 0 from now on.
-std::uint32_t TakeVainForks();
+/// In a child: how many forks had waited in vain in its parent since we were last outside.
+std::uint32_t VainForksOfParent();
 
 }  // namespace heldby::core

@@ -51,6 +51,7 @@ struct ThreadSlot {
   std::uint32_t wait;           // the innermost wait under way: core/sampler/contention.h
   std::uint32_t fork_depth;     // > 0: inside of fork(): core/base/loader_gate.h
   Guess guess;                  // where `holder` names neither connection nor task
+  std::uintptr_t fork_frame;    // where the outermost of them stands
   std::uintptr_t self_guard;    // 0: none; else where the outermost SelfGuard stands
 };
 static_assert(sizeof(ThreadSlot) <= 128);

@@ -14,6 +14,7 @@
 #include <cstddef>
 
 #include "core/base/loader_gate.h"
+#include "core/base/signals_blocked.h"
 #include "core/stack/capture.h"
 #include "core/stack/instruction_x86_64.h"
 #include "core/stack/parked_memory.h"
@@ -138,6 +139,8 @@ void CaptureParked(const Registers& registers, Stack* stack) {
   stack->modules[0] = 0;
   stack->depth = 1;
   stack->truncated = true;
+  // No handler forks while this thread has the lock: the child could not even wait for it.
+  const SignalsBlocked no_signals;
   if (!EnterLoaderBriefly()) return;
   // The lock is what this is called for: dlclose unmaps with the same one held.
   dl_iterate_phdr(
