@@ -6,6 +6,7 @@
 #include <exception>
 #include <utility>
 
+#include "core/base/setting.h"
 #include "exporters/http/access.h"
 #include "exporters/http/leak_watch_options.h"
 #include "exporters/http/listen_address.h"
@@ -30,7 +31,7 @@ namespace {
 
 Result<std::string> Token(const DebugServerOptions& options) {
   if (!options.token_file.empty()) return http::ReadTokenFile("token_file", options.token_file);
-  const char* variable = ::secure_getenv("HELDBY_TOKEN_FILE");
+  const char* variable = core::Setting("HELDBY_TOKEN_FILE");
   if (variable == nullptr || *variable == '\0') return std::string();
   return http::ReadTokenFile("HELDBY_TOKEN_FILE", variable);
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/time/time.h"
+#include "core/base/setting.h"
 #include "heldby/self.h"
 #include "profile/text.h"
 
@@ -21,7 +22,7 @@ void Say(std::string_view variable, std::string_view value, std::string_view acc
 }
 
 std::string_view Variable(const char* name) {
-  const char* value = ::secure_getenv(name);
+  const char* value = core::Setting(name);
   return value != nullptr ? value : "";
 }
 

@@ -17,6 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/base/setting.h"
 #include "exporters/http/fork_fds.h"
 #include "heldby/self.h"
 
@@ -82,7 +83,7 @@ bool ServedByHeldby(std::string_view listen) {
 }
 
 bool InfoWanted() {
-  const char* level = secure_getenv("HELDBY_LOG");
+  const char* level = core::Setting("HELDBY_LOG");
   if (level == nullptr || *level == '\0') return false;
   if (strcmp(level, "info") == 0) return true;
   if (strcmp(level, "error") != 0) {

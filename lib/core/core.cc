@@ -116,6 +116,7 @@ constexpr CoreApi kApi = {
     .leave_self = &LeaveSelf,
     .run_in_forked_children = &RunInForkedChildren,
     .write_error_line = &WriteLine,
+    .setting = &SettingForThisThread,
     .seed_thread = &SeedThread,
     .registry = &registry_api,
     .threads = &thread_api,

@@ -21,7 +21,7 @@
 
 namespace heldby::core {
 
-inline constexpr std::uint32_t kCoreAbi = 11;
+inline constexpr std::uint32_t kCoreAbi = 12;
 
 struct HookDescription {
   bool active;
@@ -302,6 +302,8 @@ struct CoreApi {
   /// One whole line on standard error; left out and counted where it would do harm.
   /// Signal-safe.
   void (*write_error_line)(const char* line, std::size_t bytes);
+  /// core/base/setting.h.
+  const char* (*setting)(const char* name);
   /// Starts the calling thread's sampling over from `seed`: for tests that must repeat.
   void (*seed_thread)(std::uint64_t seed);
   const RegistryApi* registry;

@@ -243,6 +243,7 @@ void StartCore() {
   ResolveWaitCalls();
   WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
+  CopyEnvironment();
   NoteStandardError();
   DecideHookState();
   if (Disabled()) return;

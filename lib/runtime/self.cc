@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "core/base/setting.h"
 #include "core/base/write_signals.h"
 #include "runtime/core_access.h"
 
@@ -54,7 +55,10 @@ void WriteErrorLine(std::string_view line) {
 }
 
 void BecomeProfilerThread() {
-  if (const core::CoreApi* core = runtime::Core()) core->threads->become_own();
+  if (const core::CoreApi* core = runtime::Core()) {
+    core->threads->become_own();
+    core::setting_source.store(core->setting, std::memory_order_release);
+  }
   while (!HasThreadLocalData()) {
     const timespec pause{0, 10'000'000};
     nanosleep(&pause, nullptr);

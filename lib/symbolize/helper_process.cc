@@ -19,6 +19,7 @@
 #include <ctime>
 #include <vector>
 
+#include "core/base/setting.h"
 #include "core/base/signals_blocked.h"
 
 namespace heldby::symbolize {
@@ -200,7 +201,7 @@ HelperEnd RunHelper(const std::string& path, std::span<const char> request,
   // Nothing of the host's environment, LD_PRELOAD and DEBUGINFOD_URLS least of all, but where
   // to find libraries.
   std::string libraries;
-  if (const char* value = ::secure_getenv("LD_LIBRARY_PATH")) {
+  if (const char* value = core::Setting("LD_LIBRARY_PATH")) {
     libraries = std::string("LD_LIBRARY_PATH=") + value;
   }
   char* environment[] = {libraries.empty() ? nullptr : libraries.data(), nullptr};

@@ -93,6 +93,15 @@ def test_a_child_forked_while_the_server_library_is_loaded_slowly_ends_well(lab)
     check("no endpoint in this child" in done.err, f"the fork waited for the library after all:\n{done.err}")
 
 
+def test_a_program_that_makes_its_environment_anew_is_not_read_meanwhile(lab):
+    # Our thread begins while the program, of one thread, changes what getenv() walks through.
+    program = lab.compile("renews_environment.cc", "renews_environment")
+    hosts = [lab.start([program], lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_SAMPLE_BYTES="64")) for _ in range(4)]
+    for host in hosts:
+        done = host.wait()
+        check((done.status, done.out, done.err) == (0, "changed\n", ""), f"{done.status}: {done.out}{done.err}")
+
+
 def test_threads_that_a_handler_of_fork_starts_in_the_child_run_as_themselves(lab):
     program = lab.compile("forks_with_threads.cc", "forks_with_threads", "-pthread")
     done = lab.run([program], lab.preloaded())

@@ -42,8 +42,8 @@ def test_the_safety_page_lists_every_symbol_that_is_wrapped(lab):
 def test_the_safety_page_lists_every_environment_variable_that_is_read(lab):
     read = set()
     for path, text in sources(lab, "lib", "exporters").items():
-        read |= set(re.findall(r'(?:getenv|Variable)\("(\w+)"', text))
-        unnamed = re.findall(r"getenv\((?!\")(\w+)", text)
+        read |= set(re.findall(r'(?:getenv|Setting|Variable)\("(\w+)"', text))
+        unnamed = re.findall(r"(?:getenv|core::Setting)\((?!\")(\w+)", text)
         check(set(unnamed) <= {"name"}, f"{path}: a variable whose name is not in the call: {unnamed}")
     check_same("environment", part(lab, "environment"), read)
 

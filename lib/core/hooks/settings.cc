@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "core/base/error_line.h"
 #include "core/base/self_guard.h"
+#include "core/base/thread_slot.h"
 #include "core/hooks/malloc_hook_fallback.h"
 #include "core/hooks/next_allocator.h"
 #include "core/sampler/contention.h"
@@ -28,6 +30,9 @@ namespace {
 
 enum : int { kUnread, kReading, kReady };
 std::atomic<int> environment_state{kUnread};
+
+// Each with its end; written before the first thread of ours.
+char environment_copy[64 << 10];
 bool disabled;
 std::atomic<bool> hooks_active{false};
 std::atomic<const char*> inactive_reason{"the core of heldby has not been initialised yet"};
@@ -87,6 +92,28 @@ void StandDown(const char* reason) {
 }
 
 }  // namespace
+
+void CopyEnvironment() {
+  if (getauxval(AT_SECURE) != 0) return;
+  std::size_t used = 0;
+  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
+    if (strncmp(*at, "HELDBY_", 7) != 0 && strncmp(*at, "LD_LIBRARY_PATH=", 16) != 0) continue;
+    const std::size_t bytes = strlen(*at) + 1;
+    // One byte stays 0, behind the last.
+    if (bytes >= sizeof(environment_copy) - used) continue;
+    memcpy(environment_copy + used, *at, bytes);
+    used += bytes;
+  }
+}
+
+const char* SettingForThisThread(const char* name) {
+  if (!thread_slot.is_own) return secure_getenv(name);
+  const std::size_t length = strlen(name);
+  for (const char* at = environment_copy; *at != '\0'; at += strlen(at) + 1) {
+    if (strncmp(at, name, length) == 0 && at[length] == '=') return at + length + 1;
+  }
+  return nullptr;
+}
 
 void Say(const char* a, const char* b, const char* c, const char* d, const char* e) {
   const char* pieces[] = {"heldby: ", a, b, c, d, e, "\n"};

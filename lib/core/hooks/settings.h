@@ -37,6 +37,13 @@ HookState DescribeHooks();
 /// Called by the core's constructor: by now every symbol of the process is bound.
 void DecideHookState();
 
+/// Keeps the environment as it is now: HELDBY_ variables and LD_LIBRARY_PATH, 64 KB of them at
+/// most.
+void CopyEnvironment();
+
+/// For a thread of ours from that copy, for another from its environment: base/setting.h.
+const char* SettingForThisThread(const char* name);
+
 /// One line on stderr: "heldby: " and the pieces. Signal-safe, errno kept.
 void Say(const char* a, const char* b = "", const char* c = "", const char* d = "",
          const char* e = "");
