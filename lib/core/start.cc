@@ -243,7 +243,7 @@ void StartCore() {
   ResolveWaitCalls();
   WrapSockets(IsTheCoreOfThisProcess());
   if (!IsTheCoreOfThisProcess()) return;
-  CopyEnvironment();
+  const bool knows_settings = CopyEnvironment();
   NoteStandardError();
   DecideHookState();
   if (Disabled()) return;
@@ -260,6 +260,11 @@ void StartCore() {
   FindFace();
   if (watch) MakeAbsolute(dump_folder);
   if (dump) atexit(&DumpAtExit);
+  if (!knows_settings) {
+    Say("the HELDBY_ variables are longer than 64 KiB together; accepted: less than that; no "
+        "endpoint and no watch");
+    return;
+  }
   if ((listen || watch) && LeavesFilesToTheHost() && MayHaveThreadsOverTheAllocator()) {
     pthread_atfork(&BeforeFork, nullptr, &OnForkInChild);
     // Loading begins before the host can fork: we are inside when this constructor returns. For

@@ -102,6 +102,17 @@ def test_a_program_that_makes_its_environment_anew_is_not_read_meanwhile(lab):
         check((done.status, done.out, done.err) == (0, "changed\n", ""), f"{done.status}: {done.out}{done.err}")
 
 
+def test_settings_that_are_too_long_together_start_no_endpoint(lab):
+    # HELDBY_TOKEN_FILE may be what there was no room for.
+    more = {f"HELDBY_LONG_{i}": 60000 * "x" for i in range(2)}
+    done = lab.run([host_program(lab), "300"], lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_LOG="info", **more))
+    check(done.status == 7 and "longer than 64 KiB together" in done.err, f"{done.status}: {done.err}")
+    check("serves" not in done.err, done.err)
+    allowed = lab.run([host_program(lab), "300"], lab.preloaded(HELDBY_LISTEN="127.0.0.1:0", HELDBY_LOG="info",
+                                                               LD_LIBRARY_PATH=100000 * "/"))
+    check("serves" in allowed.err and "64 KiB" not in allowed.err, allowed.err)
+
+
 def test_threads_that_a_handler_of_fork_starts_in_the_child_run_as_themselves(lab):
     program = lab.compile("forks_with_threads.cc", "forks_with_threads", "-pthread")
     done = lab.run([program], lab.preloaded())

@@ -147,8 +147,8 @@ bool EnterLoaderNow() { return !IsForking() && Enter(0); }
 
 bool EnterLoaderBriefly() {
   WatchForks();
-  if (EnterLoaderNow()) return true;
   if (IsForking()) return false;
+  if (Enter(0)) return true;
   const std::int64_t begun_ns = KernelNow();
   const bool is_inside = Enter(brief_patience_ns.load());
   brief_patience_ns.fetch_sub(KernelNow() - begun_ns);

@@ -93,17 +93,25 @@ void StandDown(const char* reason) {
 
 }  // namespace
 
-void CopyEnvironment() {
-  if (getauxval(AT_SECURE) != 0) return;
+bool CopyEnvironment() {
+  if (getauxval(AT_SECURE) != 0) return true;
+  bool is_whole = true;
   std::size_t used = 0;
-  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
-    if (strncmp(*at, "HELDBY_", 7) != 0 && strncmp(*at, "LD_LIBRARY_PATH=", 16) != 0) continue;
-    const std::size_t bytes = strlen(*at) + 1;
-    // One byte stays 0, behind the last.
-    if (bytes >= sizeof(environment_copy) - used) continue;
-    memcpy(environment_copy + used, *at, bytes);
-    used += bytes;
+  // In this order: what is long is the other one.
+  for (const char* prefix : {"HELDBY_", "LD_LIBRARY_PATH="}) {
+    for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
+      if (strncmp(*at, prefix, strlen(prefix)) != 0) continue;
+      const std::size_t bytes = strlen(*at) + 1;
+      // One byte stays 0, behind the last.
+      if (bytes >= sizeof(environment_copy) - used) {
+        is_whole = is_whole && prefix[0] != 'H';
+        continue;
+      }
+      memcpy(environment_copy + used, *at, bytes);
+      used += bytes;
+    }
   }
+  return is_whole;
 }
 
 const char* SettingForThisThread(const char* name) {

@@ -37,9 +37,9 @@ HookState DescribeHooks();
 /// Called by the core's constructor: by now every symbol of the process is bound.
 void DecideHookState();
 
-/// Keeps the environment as it is now: HELDBY_ variables and LD_LIBRARY_PATH, 64 KB of them at
-/// most.
-void CopyEnvironment();
+/// Keeps the environment as it is now: HELDBY_ variables, and LD_LIBRARY_PATH if there is room,
+/// 64 KiB in all. False: one of the first is left out, and may have been the one that protects.
+bool CopyEnvironment();
 
 /// For a thread of ours from that copy, for another from its environment: base/setting.h.
 const char* SettingForThisThread(const char* name);
